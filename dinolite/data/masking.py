@@ -1,0 +1,92 @@
+"""What the student does not get to see: rectangular blocks of patches, until exactly the wanted number
+is hidden.
+
+iBOT App. (blockwise masking, after BEiT Alg. 1); official `data/masking.py::MaskingGenerator`, which
+makes one mask at a time; here all masks of a batch grow together.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Generator, Tensor
+
+MAX_TRIES = 10  # in a row without success; the rest is then hidden patch by patch
+
+
+class MaskingGenerator:
+    """Masks for a grid of patches; True = hidden.
+
+    Args:
+        input_size: (rows, columns) of the grid.
+        max_num_patches: largest area of one block; None = half of the grid.
+        min_num_patches: smallest area that is asked for, in patches.
+        min_aspect, max_aspect: range of a block's height / width, drawn log-uniformly.
+    """
+
+    def __init__(
+        self,
+        input_size: tuple[int, int],
+        max_num_patches: float | None = None,
+        min_num_patches: int = 4,
+        min_aspect: float = 0.3,
+        max_aspect: float | None = None,
+    ) -> None:
+        self.height, self.width = input_size
+        half = self.height * self.width // 2
+        self.max_num_patches = half if max_num_patches is None else max_num_patches
+        self.min_num_patches = min_num_patches
+        self.log_aspect = (math.log(min_aspect), math.log(max_aspect or 1 / min_aspect))
+
+    def __call__(
+        self, n_masked: Int64[Tensor, "n"], generator: Generator | None = None
+    ) -> Bool[Tensor, "n H W"]:
+        """One mask for each entry, with exactly that many hidden patches.
+
+        Raises:
+            ValueError: an entry is negative or larger than the grid.
+        """
+        cells = self.height * self.width
+        if len(n_masked) and not 0 <= int(n_masked.min()) <= int(n_masked.max()) <= cells:
+            raise ValueError(f"n_masked = {n_masked.tolist()}; a grid has 0 to {cells} patches")
+        masks = torch.zeros(len(n_masked), self.height, self.width, dtype=torch.bool)
+        failures = torch.zeros_like(n_masked)
+        while (growing := (masks.sum((1, 2)) < n_masked) & (failures < MAX_TRIES)).any():
+            missing = n_masked - masks.sum((1, 2))
+            blocks, possible = self.draw_blocks(missing, generator)
+            new = (blocks & ~masks).sum((1, 2))
+            accepted = growing & possible & (new > 0) & (new <= missing)
+            masks |= blocks & accepted[:, None, None]
+            failures = torch.where(accepted, 0, failures + 1)
+        return self.complete(masks, n_masked, generator)
+
+    def draw_blocks(
+        self, missing: Int64[Tensor, "n"], generator: Generator | None
+    ) -> tuple[Bool[Tensor, "n H W"], Bool[Tensor, "n"]]:
+        """A random block for each mask, and whether it is smaller than the grid on both sides."""
+        u = torch.rand(4, len(missing), generator=generator)
+        largest = missing.clamp(max=int(self.max_num_patches))
+        area = self.min_num_patches + u[0] * (largest - self.min_num_patches)
+        low, high = self.log_aspect
+        aspect = torch.exp(low + u[1] * (high - low))
+        h = (area.clamp(min=0) * aspect).sqrt().round()
+        w = (area.clamp(min=0) / aspect).sqrt().round()
+        top = (u[2] * (self.height - h + 1).clamp(min=1)).floor()[:, None, None]
+        left = (u[3] * (self.width - w + 1).clamp(min=1)).floor()[:, None, None]
+        rows = torch.arange(self.height)[None, :, None]
+        cols = torch.arange(self.width)[None, None, :]
+        inside = (rows >= top) & (rows < top + h[:, None, None])
+        inside = inside & (cols >= left) & (cols < left + w[:, None, None])
+        return inside, (h < self.height) & (w < self.width)
+
+    def complete(
+        self,
+        masks: Bool[Tensor, "n H W"],
+        n_masked: Int64[Tensor, "n"],
+        generator: Generator | None,
+    ) -> Bool[Tensor, "n H W"]:
+        """Hide single patches at random until the count is exact."""
+        flat = masks.flatten(1)
+        order = torch.rand(flat.shape, generator=generator).masked_fill(flat, -1)  # hidden first
+        position = order.argsort(dim=1).argsort(dim=1)  # rank of each patch in its mask
+        return (position < n_masked[:, None]).view_as(masks)

@@ -1,0 +1,93 @@
+"""Many processes as if they were one: sums and gathers over all of them, which are the identity when
+there is only one. Started by torchrun, or not at all.
+
+Official `distributed/torch_wrapper.py`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def is_enabled() -> bool:
+    """Is there a process group?"""
+    return dist.is_available() and dist.is_initialized()
+
+
+def world_size() -> int:
+    """Number of processes; 1 without a process group."""
+    return dist.get_world_size() if is_enabled() else 1
+
+
+def rank() -> int:
+    """This process's number; 0 without a process group."""
+    return dist.get_rank() if is_enabled() else 0
+
+
+def is_main() -> bool:
+    """Is this the process that writes files and prints?"""
+    return rank() == 0
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """ "auto": this process's GPU if there is one, else the CPU."""
+    if wanted != "auto":
+        try:
+            return torch.device(wanted)
+        except RuntimeError:
+            raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the group that torchrun prepared (nccl on cuda, gloo else); leave it at the end."""
+    if "WORLD_SIZE" not in os.environ or is_enabled():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def all_reduce(x: Tensor, op: Literal["sum", "max"] = "sum") -> Tensor:
+    """Sum or maximum over processes, in a new tensor; no gradient."""
+    if world_size() == 1:
+        return x
+    x = x.clone()
+    dist.all_reduce(x, dist.ReduceOp.SUM if op == "sum" else dist.ReduceOp.MAX)
+    return x
+
+
+def all_gather(x: Tensor) -> Tensor:
+    """The processes' tensors [B, ...] one after another [world x B, ...]; gradients flow back."""
+    if world_size() == 1:
+        return x
+    from torch.distributed.nn.functional import all_gather as gather_with_gradient
+
+    return torch.cat(gather_with_gradient(x))
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """DistributedDataParallel around a model if there are several processes."""
+    if world_size() == 1:
+        return model
+    ids: Any = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)

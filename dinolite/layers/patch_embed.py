@@ -1,0 +1,43 @@
+"""An image becomes a sequence: cut it into patches and project each to a vector of width D.
+
+DINOv3 Sec. 3.2 "Updated Model Architecture"; official `layers/patch_embed.py::PatchEmbed`.
+"""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class PatchEmbed(nn.Module):
+    """A strided convolution: every `patch_size` x `patch_size` square, times one matrix."""
+
+    def __init__(self, patch_size: int = 16, in_chans: int = 3, embed_dim: int = 768) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.in_chans = in_chans
+        self.embed_dim = embed_dim
+        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def reset_parameters(self) -> None:
+        """Weight and bias uniform in +-1/sqrt(C p^2), as the official code draws them."""
+        bound = 1 / math.sqrt(self.in_chans * self.patch_size**2)
+        nn.init.uniform_(self.proj.weight, -bound, bound)
+        nn.init.uniform_(self.proj.bias, -bound, bound)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B h w D"]:
+        """Project the patches of images [B, C, H, W] to [B, H/p, W/p, D].
+
+        Raises:
+            ValueError: H or W is not a multiple of the patch size (the official code silently
+                crops such an image), or C is not `in_chans`.
+        """
+        _, chans, height, width = x.shape
+        if height % self.patch_size or width % self.patch_size or not height or not width:
+            raise ValueError(
+                f"image is {height} x {width} pixels; height and width must be multiples of "
+                f"patch_size = {self.patch_size}"
+            )
+        if chans != self.in_chans:
+            raise ValueError(f"image has {chans} channels; this model takes {self.in_chans}")
+        return self.proj(x).permute(0, 2, 3, 1)  # [B, h, w, D]

@@ -1,0 +1,225 @@
+"""The backbone: an image becomes patches, patches become tokens beside a CLS and a few storage tokens,
+and a stack of attention blocks turns them into features.
+
+DINOv3 Sec. 3.2 and Table 2; official `models/vision_transformer.py::DinoVisionTransformer`.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from dinolite.layers.attention import LinearKMaskedBias, Rope
+from dinolite.layers.block import SelfAttentionBlock
+from dinolite.layers.layer_scale import LayerScale
+from dinolite.layers.patch_embed import PatchEmbed
+from dinolite.layers.rope_position_encoding import RopePositionEmbedding
+from dinolite.models.intermediate import IntermediateLayers
+
+NORM_LAYERS = {
+    "layernorm": partial(nn.LayerNorm, eps=1e-6),
+    "layernormbf16": partial(nn.LayerNorm, eps=1e-5),
+    "rmsnorm": partial(nn.RMSNorm, eps=1e-5),
+}
+
+
+WITH_RESET = (PatchEmbed, LayerScale, RopePositionEmbedding, nn.LayerNorm, nn.RMSNorm)
+
+Features = dict[str, Any]
+"""What `is_training=True` returns: x_norm_clstoken [B, D], x_storage_tokens [B, R, D],
+x_norm_patchtokens [B, N, D], x_prenorm [B, 1 + R + N, D], and the masks that went in."""
+
+
+class DinoVisionTransformer(IntermediateLayers):
+    """The DINOv3 ViT; parameter names and arguments are those of the official class.
+
+    Args:
+        patch_size, in_chans, embed_dim, depth, num_heads, ffn_ratio: sizes; `models/sizes.py` has the named ones.
+        pos_embed_rope_*: see `RopePositionEmbedding`. The tables are always float32.
+        qkv_bias, proj_bias, ffn_bias, mask_k_bias: which linear layers have a bias.
+        drop_path_rate: stochastic depth, in [0, 1), the same in every block.
+        layerscale_init: start value of LayerScale; None or 0 leaves it out.
+        norm_layer: "layernorm" (eps 1e-6), "layernormbf16" (eps 1e-5) or "rmsnorm".
+        ffn_layer: "mlp", "swiglu", or "swiglu32", "swiglu64", "swiglu128" (width alignment).
+        n_storage_tokens: R, the number of register tokens.
+        untie_cls_and_patch_norms: an own final norm for CLS and storage tokens.
+        untie_global_and_local_cls_norm: in training, another one for the second crop size.
+    """
+
+    def __init__(
+        self,
+        *,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        pos_embed_rope_base: float | None = 100.0,
+        pos_embed_rope_min_period: float | None = None,
+        pos_embed_rope_max_period: float | None = None,
+        pos_embed_rope_normalize_coords: Literal["min", "max", "separate"] = "separate",
+        pos_embed_rope_shift_coords: float | None = None,
+        pos_embed_rope_jitter_coords: float | None = None,
+        pos_embed_rope_rescale_coords: float | None = None,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        ffn_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_path_rate: float = 0.0,
+        layerscale_init: float | None = None,
+        norm_layer: str = "layernorm",
+        ffn_layer: str = "mlp",
+        ffn_bias: bool = True,
+        proj_bias: bool = True,
+        n_storage_tokens: int = 0,
+        mask_k_bias: bool = False,
+        untie_cls_and_patch_norms: bool = False,
+        untie_global_and_local_cls_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if norm_layer not in NORM_LAYERS:
+            raise ValueError(f"norm_layer = {norm_layer!r}; use one of {', '.join(NORM_LAYERS)}")
+        if min(patch_size, in_chans, depth, num_heads) < 1 or n_storage_tokens < 0:
+            raise ValueError(
+                f"patch_size = {patch_size}, in_chans = {in_chans}, depth = {depth} and num_heads "
+                f"= {num_heads} must be at least 1, n_storage_tokens = {n_storage_tokens} at least 0"
+            )
+        self.embed_dim, self.n_blocks, self.num_heads = embed_dim, depth, num_heads
+        self.patch_size, self.n_storage_tokens = patch_size, n_storage_tokens
+        norm = NORM_LAYERS[norm_layer]
+
+        self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dim))
+        if n_storage_tokens:
+            self.storage_tokens = nn.Parameter(torch.empty(1, n_storage_tokens, embed_dim))
+        self.mask_token = nn.Parameter(torch.empty(1, embed_dim))
+        self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
+        self.rope_embed = RopePositionEmbedding(
+            embed_dim,
+            num_heads=num_heads,
+            base=pos_embed_rope_base,
+            min_period=pos_embed_rope_min_period,
+            max_period=pos_embed_rope_max_period,
+            normalize_coords=pos_embed_rope_normalize_coords,
+            shift_coords=pos_embed_rope_shift_coords,
+            jitter_coords=pos_embed_rope_jitter_coords,
+            rescale_coords=pos_embed_rope_rescale_coords,
+        )
+        block = partial(
+            SelfAttentionBlock,
+            ffn_ratio=ffn_ratio,
+            qkv_bias=qkv_bias,
+            proj_bias=proj_bias,
+            ffn_bias=ffn_bias,
+            drop_path=drop_path_rate,
+            init_values=layerscale_init,
+            norm_layer=norm,
+            ffn_layer=ffn_layer,
+            mask_k_bias=mask_k_bias,
+        )
+        self.blocks = nn.ModuleList(block(embed_dim, num_heads) for _ in range(depth))
+        self.norm = norm(embed_dim)
+        self.cls_norm = norm(embed_dim) if untie_cls_and_patch_norms else None
+        self.local_cls_norm = norm(embed_dim) if untie_global_and_local_cls_norm else None
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Give every parameter and buffer its start value (the official scheme)."""
+        nn.init.normal_(self.cls_token, std=0.02)
+        if self.n_storage_tokens:
+            nn.init.normal_(self.storage_tokens, std=0.02)
+        nn.init.zeros_(self.mask_token)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+                if isinstance(module, LinearKMaskedBias):
+                    module.reset_bias_mask()
+            elif isinstance(module, WITH_RESET):
+                module.reset_parameters()
+
+    def prepare_tokens_with_masks(
+        self, x: Float[Tensor, "B C H W"], masks: Bool[Tensor, "B N"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], tuple[int, int]]:
+        """Patches, the hidden ones replaced by the mask token, behind CLS and storage tokens.
+
+        Args:
+            x: images; H and W are multiples of the patch size.
+            masks: True = hidden.
+
+        Returns:
+            tokens [B, 1 + R + N, D] and the grid (H / p, W / p).
+        """
+        x = self.patch_embed(x)  # [B, h, w, D]
+        B, h, w, _ = x.shape
+        x = x.flatten(1, 2)  # [B, N, D]
+        cls_token = self.cls_token
+        if masks is not None:
+            x = torch.where(masks[:, :, None], self.mask_token.to(x.dtype), x)
+        else:
+            # Zero, but it gives the mask token a gradient in every pass, which DDP waits for.
+            cls_token = cls_token + 0 * self.mask_token
+        prefix = [cls_token.expand(B, -1, -1)]
+        if self.n_storage_tokens:
+            prefix.append(self.storage_tokens.expand(B, -1, -1))
+        return torch.cat([*prefix, x], dim=1), (h, w)  # [B, T, D]
+
+    def run_blocks(
+        self, xs: Sequence[Tensor], masks: Sequence[Tensor | None]
+    ) -> Iterator[list[Tensor]]:
+        """Yield the tokens of every crop size before the first block and after each block."""
+        prepared = [self.prepare_tokens_with_masks(x, m) for x, m in zip(xs, masks, strict=True)]
+        tokens = [t for t, _ in prepared]  # [B_i, T_i, D]
+        yield tokens
+        for block in self.blocks:
+            ropes = self.ropes([grid for _, grid in prepared])
+            tokens = [block(t, rope) for t, rope in zip(tokens, ropes, strict=True)]
+            yield tokens
+
+    def ropes(self, grids: Sequence[tuple[int, int]]) -> list[Rope]:
+        """One (sin, cos) table per grid; asked for anew by every block, see `rope_embed`."""
+        return [self.rope_embed(H=h, W=w) for h, w in grids]
+
+    def normed(self, x: Float[Tensor, "B T D"], idx: int = 0) -> Float[Tensor, "B T D"]:
+        """The final norm; CLS and storage tokens may have their own. `idx`: which crop size."""
+        head = 1 + self.n_storage_tokens
+        cls_norm = self.cls_norm
+        if self.local_cls_norm is not None and self.training and idx == 1:
+            cls_norm = self.local_cls_norm
+        if cls_norm is None:
+            return self.norm(x)
+        return torch.cat([cls_norm(x[:, :head]), self.norm(x[:, head:])], dim=1)
+
+    def forward_features_list(
+        self, x_list: Sequence[Tensor], masks_list: Sequence[Tensor | None]
+    ) -> list[Features]:
+        """Crops of several sizes, each size a batch [B_i, C, H_i, W_i], through every block."""
+        for tokens in self.run_blocks(x_list, masks_list):
+            final = tokens
+        return [self.features(x, m, i) for i, (x, m) in enumerate(zip(final, masks_list, strict=True))]
+
+    def features(self, x: Float[Tensor, "B T D"], masks: Tensor | None, idx: int) -> Features:
+        """The official dictionary of the tokens after the last block."""
+        normed, head = self.normed(x, idx), 1 + self.n_storage_tokens
+        return {
+            "x_norm_clstoken": normed[:, 0],
+            "x_storage_tokens": normed[:, 1:head],
+            "x_norm_patchtokens": normed[:, head:],
+            "x_prenorm": x,
+            "masks": masks,
+        }
+
+    def forward_features(
+        self, x: Tensor | Sequence[Tensor], masks: Tensor | Sequence[Tensor | None] | None = None
+    ) -> Features | list[Features]:
+        """Features of a batch, or of a list of batches with a list of masks (True = hidden)."""
+        if isinstance(x, Tensor):
+            assert masks is None or isinstance(masks, Tensor)
+            return self.forward_features_list([x], [masks])[0]
+        return self.forward_features_list(x, [None] * len(x) if masks is None else list(masks))
+
+    def forward(self, x: Any, masks: Any = None, is_training: bool = False) -> Any:
+        """CLS feature [B, D]; with `is_training` the dictionary (a list of them for a list)."""
+        out = self.forward_features(x, masks)
+        return out if is_training else out["x_norm_clstoken"]  # type: ignore[call-overload]

@@ -1,0 +1,80 @@
+"""Numbers that change over a run, written out as arrays: learning rate, weight decay, temperature,
+momentum, loss weights. Everything about iteration i is in element i.
+
+DINOv2 Table 16 (cosine), DINOv3 Sec. 3.2 "Optimization" (warm-up, then constant); official
+`train/cosine_lr_scheduler.py`: `CosineScheduler` and `linear_warmup_cosine_decay`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dinolite.settings import Schedule
+
+Values = NDArray[np.float64]
+
+
+def cosine_schedule(
+    base_value: float,
+    final_value: float,
+    total_iters: int,
+    warmup_iters: int = 0,
+    start_warmup_value: float = 0.0,
+    freeze_iters: int = 0,
+    trunc_extra: float = 0.0,
+) -> Values:
+    """Zeros while frozen, a line up that includes both ends, then half a cosine down (official v1).
+
+    With `trunc_extra` = x the cosine is made for (1 + x) times the iterations, cut off, and
+    stretched so that it still ends at `final_value`; without, the end is approached, not reached.
+
+    Returns:
+        `total_iters` values.
+    """
+    n = total_iters - warmup_iters - freeze_iters
+    if min(warmup_iters, freeze_iters, n) < 0:
+        raise ValueError(
+            f"warmup_iters = {warmup_iters} and freeze_iters = {freeze_iters} must be at least 0 "
+            f"and together at most total_iters = {total_iters}"
+        )
+    if trunc_extra == 0:
+        share = (1 + np.cos(np.pi * np.arange(n) / max(n, 1))) / 2
+    else:
+        share = (1 + np.cos(np.linspace(0, np.pi, int((1 + trunc_extra) * n))[:n])) / 2
+        share = (share - share[-1]) / (1 - share[-1])
+    warmup = np.linspace(start_warmup_value, base_value, warmup_iters)
+    cosine = final_value + (base_value - final_value) * share
+    return np.concatenate([np.zeros(freeze_iters), warmup, cosine])
+
+
+def linear_warmup_cosine_decay(
+    start: float,
+    peak: float,
+    end: float,
+    warmup_iterations: int,
+    total_iterations: int,
+    cosine_iterations: int | None = None,
+) -> Values:
+    """A line up that stops before the peak, a cosine that includes peak and end, then the end
+    (official v2). peak = end gives the constant schedules of DINOv3.
+
+    Returns:
+        `total_iterations` values.
+    """
+    left = total_iterations - warmup_iterations
+    n = left if cosine_iterations is None else cosine_iterations
+    if not 0 <= n <= left:
+        raise ValueError(
+            f"warmup_iterations = {warmup_iterations} and cosine_iterations = {n} do not fit into "
+            f"total_iterations = {total_iterations}"
+        )
+    warmup = np.linspace(start, peak, warmup_iterations, endpoint=False)
+    cosine = end + (peak - end) * (1 + np.cos(np.linspace(0, np.pi, n))) / 2
+    return np.concatenate([warmup, cosine, np.full(left - n, end)])
+
+
+def schedule_values(s: Schedule, iterations: int) -> Values:
+    """The array that a `Schedule` of the settings describes."""
+    end = s.peak if s.end is None else s.end
+    if s.kind == "cosine":
+        return cosine_schedule(s.peak, end, iterations, s.warmup, s.start)
+    return linear_warmup_cosine_decay(s.start, s.peak, end, s.warmup, iterations, s.cosine)

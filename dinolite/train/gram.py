@@ -1,0 +1,73 @@
+"""The life of the Gram teacher: where it comes from, when it is renewed, what it says of a batch.
+
+DINOv3 Sec. 4.2, 4.3, App. C; official `SSLMetaArch` (its "load the EMA teacher at iteration N" raises).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from dinolite.data.collate import SSLBatch
+from dinolite.models.pretrained import load
+from dinolite.settings import GramConfig
+
+
+def load_backbone(backbone: nn.Module, name_or_path: str) -> None:
+    """Fill a backbone from released or own weights; every key must fit."""
+    backbone.load_state_dict(load(name_or_path).state_dict())
+
+
+def loads_teacher(gram: GramConfig, iteration: int) -> bool:
+    """Does the gram teacher become a copy of the teacher right before this iteration?"""
+    return gram.use_loss and not gram.ema_teacher and iteration == gram.it_load_ema_teacher
+
+
+def renews_teacher(gram: GramConfig, iteration: int) -> bool:
+    """Does it become one right after this iteration? A function of the iteration alone, so that a
+    resumed run needs no counter."""
+    if not gram.use_loss or gram.ema_teacher or not gram.rep_update:
+        return False
+    done, every = iteration + 1, gram.update_frequency
+    first = max(-(-gram.it_first_update // every), 1)  # number of the first multiple that counts
+    number = done // every - first  # updates before this one
+    due = done % every == 0 and number >= 0
+    return due and (gram.max_updates is None or number < gram.max_updates)
+
+
+def has_teacher(gram: GramConfig, iteration: int) -> bool:
+    """Has the gram teacher seen any training yet? Before, its loss would pull towards noise."""
+    return gram.ema_teacher or gram.ckpt is not None or iteration >= gram.it_load_ema_teacher
+
+
+@torch.no_grad()
+def anchor_features(
+    backbone: nn.Module, batch: SSLBatch, gram: GramConfig
+) -> Float[Tensor, "GB N D"]:
+    """Patches of the gram teacher's larger crops, brought to the student's grid."""
+    crops = batch.global_crops if batch.gram_teacher_crops is None else batch.gram_teacher_crops
+    patches = backbone(crops, is_training=True)["x_norm_patchtokens"]  # [2B, N', D]
+    return resize_patches(patches, batch.masks.shape[1], gram)
+
+
+def resize_patches(
+    patches: Float[Tensor, "n N1 D"], n_out: int, gram: GramConfig
+) -> Float[Tensor, "n N2 D"]:
+    """Features of a square grid of patches, interpolated to another square grid."""
+    if patches.shape[1] == n_out:
+        return patches
+    side_in, side_out = round(patches.shape[1] ** 0.5), round(n_out**0.5)
+    grid = patches.transpose(1, 2).unflatten(2, (side_in, side_in)).float()  # [n, D, h, w]
+    grid = F.interpolate(
+        grid,
+        size=(side_out, side_out),
+        mode=gram.global_teacher_resize_method,
+        align_corners=False,
+        antialias=gram.global_teacher_resize_antialias,
+    )
+    return grid.flatten(2).transpose(1, 2)
+
+
+def chosen_patches(masks: Bool[Tensor, "n N"], tokens_used: str) -> Tensor | None:
+    """Which patches the Gram loss compares (None = all); masks: True = hidden."""
+    return {"all": None, "masked": masks, "unmasked": ~masks}[tokens_used]

@@ -1,0 +1,26 @@
+"""Numbers that tell early whether a run is well: how spread the features and how sharp the targets are.
+
+DINO Sec. 5.3 "Avoiding collapse" (entropy of the targets). They are not losses and carry no gradient.
+"""
+
+import math
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def entropy(probs: Float[Tensor, "n K"]) -> Float[Tensor, ""]:
+    """Mean entropy of the rows in nats: 0 = one prototype, ln K = all alike."""
+    return -(probs * probs.clamp(min=1e-12).log()).sum(dim=-1).mean()
+
+
+def entropy_floor(n_prototypes: int, n_samples: int) -> float:
+    """ln(K / n), or 0 where that is negative: n samples that share K prototypes evenly must spread
+    over K / n of them each, so neither the targets' entropy nor the loss gets far below it."""
+    return max(math.log(n_prototypes / max(n_samples, 1)), 0.0)
+
+
+def spread(features: Float[Tensor, "n D"]) -> Float[Tensor, ""]:
+    """1 - |mean of the unit vectors|^2: 0 = all features the same, near 1 = in all directions."""
+    return 1 - F.normalize(features.float(), dim=-1).mean(dim=0).square().sum()
