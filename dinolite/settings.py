@@ -91,6 +91,8 @@ class HeadConfig(Section):
     head_bottleneck_dim: Count = 256
     head_nlayers: Count = 3
     head_hidden_dim: Count = 2048
+    head_last_layer_std: Annotated[float, Field(gt=0)] = 0.02
+    """Spread of the prototypes at the start; more (0.1) makes small, short runs get going."""
 
 
 class DinoConfig(HeadConfig):
@@ -174,7 +176,7 @@ class OptimConfig(Section):
     weight_decay: Schedule = Schedule(kind="cosine", peak=0.04, end=0.4)
     freeze_last_layer: Iterations = 1250
     """Iterations during which the prototypes' learning rate is 0."""
-    scaling_rule: Literal["sqrt_wrt_1024", "linear_wrt_256", "none"] = "sqrt_wrt_1024"
+    scaling_rule: Literal["sqrt_wrt_1024", "linear_wrt_256", "off"] = "sqrt_wrt_1024"
     """lr x 4 sqrt(batch / 1024), or x batch / 256; batch = pictures of all processes together."""
     clip_grad: Annotated[float, Field(gt=0)] = 3.0
     patch_embed_lr_mult: Weight = 0.2

@@ -20,6 +20,7 @@ class DINOHead(nn.Module):
         nlayers: int = 3,
         hidden_dim: int = 2048,
         bottleneck_dim: int = 256,
+        last_layer_std: float = 0.02,
     ) -> None:
         super().__init__()
         if nlayers < 1:
@@ -30,13 +31,14 @@ class DINOHead(nn.Module):
             layers += [nn.Linear(width_in, width_out), nn.GELU()]
         self.mlp = nn.Sequential(*layers[:-1])
         self.last_layer = nn.Linear(bottleneck_dim, out_dim, bias=False)
-        self.init_weights()
+        self.init_weights(last_layer_std)
 
-    def init_weights(self) -> None:
-        """Every weight from N(0, 0.02), every bias 0."""
+    def init_weights(self, last_layer_std: float = 0.02) -> None:
+        """Every weight from N(0, 0.02), every bias 0; the prototypes from N(0, last_layer_std)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                std = last_layer_std if module is self.last_layer else 0.02
+                nn.init.trunc_normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 

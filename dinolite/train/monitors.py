@@ -9,16 +9,30 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from dinolite.config import Config
+from dinolite.distributed import world_size
+
 
 def entropy(probs: Float[Tensor, "n K"]) -> Float[Tensor, ""]:
     """Mean entropy of the rows in nats: 0 = one prototype, ln K = all alike."""
     return -(probs * probs.clamp(min=1e-12).log()).sum(dim=-1).mean()
 
 
-def entropy_floor(n_prototypes: int, n_samples: int) -> float:
+def entropy_floor(n_prototypes: int, n_samples: float) -> float:
     """ln(K / n), or 0 where that is negative: n samples that share K prototypes evenly must spread
     over K / n of them each, so neither the targets' entropy nor the loss gets far below it."""
     return max(math.log(n_prototypes / max(n_samples, 1)), 0.0)
+
+
+def entropy_floors(config: Config) -> dict[str, float]:
+    """The floors of both targets for the batch of all processes."""
+    crops = 2 * config.train.batch_size_per_gpu * world_size()
+    patches = (config.crops.global_crops_size // config.student.patch_size) ** 2
+    hidden = sum(config.ibot.mask_ratio_min_max) / 2 * config.ibot.mask_sample_probability
+    return {
+        "dino_entropy_floor": entropy_floor(config.dino.head_n_prototypes, crops),
+        "ibot_entropy_floor": entropy_floor(config.ibot.head_n_prototypes, crops * patches * hidden),
+    }
 
 
 def spread(features: Float[Tensor, "n D"]) -> Float[Tensor, ""]:

@@ -53,6 +53,7 @@ def build_head(embed_dim: int, config: HeadConfig) -> DINOHead:
         config.head_nlayers,
         config.head_hidden_dim,
         config.head_bottleneck_dim,
+        config.head_last_layer_std,
     )
 
 

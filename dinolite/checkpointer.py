@@ -1,0 +1,121 @@
+"""Nothing saved is ever lost: a checkpoint is written beside its place and moved there when it is whole, old
+ones go only after that, and a run continues from the newest whole one.
+
+Official `checkpointer/checkpointer.py`; stored by torch.distributed.checkpoint, so that a run may go on with
+another number of processes.
+"""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.optim import Optimizer
+
+from dinolite.distributed import barrier, is_main, world_size
+
+META = "meta.json"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; the message says what to do."""
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The whole checkpoints of a run, oldest first."""
+    found = [p for p in (run / "ckpt").glob("*") if p.name.isdigit() and (p / META).is_file()]
+    return sorted(found, key=lambda p: int(p.name))
+
+
+def save_checkpoint(
+    run: Path, iteration: int, model: nn.Module, optimizer: Optimizer, keep: int, **meta: Any
+) -> Path:
+    """Write `ckpt/NNNNNNN` after `iteration` steps, then remove all but the newest `keep`.
+
+    Raises:
+        CheckpointError: it could not be written (disk full, no permission); earlier ones are
+            untouched and nothing half-written stays.
+    """
+    place = run / "ckpt" / f"{iteration:07d}"
+    temporary = run / "ckpt" / f"writing-{iteration:07d}"
+    try:
+        if is_main():
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        barrier()
+        model_state, optimizer_state = get_state_dict(model, optimizer)
+        with quiet():
+            dcp.save(
+                {"model": model_state, "optimizer": optimizer_state},
+                checkpoint_id=temporary,
+                no_dist=world_size() == 1,
+            )
+        if is_main():
+            text = json.dumps({"iteration": iteration, **meta}, indent=1)
+            (temporary / META).write_text(text, "utf8")
+            shutil.rmtree(place, ignore_errors=True)
+            os.replace(temporary, place)
+            for old in checkpoints(run)[:-keep]:
+                shutil.rmtree(old)
+    except (OSError, RuntimeError, dcp.CheckpointException) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"checkpoint {place} could not be written: {first_cause(error)}; earlier checkpoints "
+            "are as they were"
+        ) from error
+    barrier()
+    return place
+
+
+def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...).
+
+    Raises:
+        CheckpointError: the files are damaged, or do not fit this model.
+    """
+    model_state, optimizer_state = get_state_dict(model, optimizer)
+    state = {"model": model_state, "optimizer": optimizer_state}
+    try:
+        with quiet():
+            dcp.load(state, checkpoint_id=place, no_dist=world_size() == 1)
+        set_state_dict(
+            model, optimizer, model_state_dict=model_state, optim_state_dict=optimizer_state
+        )
+        return json.loads((place / META).read_text("utf8"))
+    except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
+        raise CheckpointError(
+            f"checkpoint {place} could not be read: {first_cause(error)}; remove that folder to "
+            "continue from the one before"
+        ) from error
+
+
+def remove_unfinished(run: Path) -> None:
+    """Clear away what a killed process was writing."""
+    if is_main():
+        for temporary in (run / "ckpt").glob("writing-*"):
+            shutil.rmtree(temporary, ignore_errors=True)
+    barrier()
+
+
+def first_cause(error: BaseException) -> str:
+    """The sentence that matters of an error that wraps others."""
+    if isinstance(error, dcp.CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """torch.distributed.checkpoint warns that there is one process only; we know."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
