@@ -1,8 +1,8 @@
-"""Nothing saved is ever lost: a checkpoint is written beside its place and moved there when it is whole, old
-ones go only after that, and a run continues from the newest whole one.
+"""Nothing saved is ever lost: a checkpoint is written beside its place and moved there when it is
+whole, old ones go only after that, and a run continues from the newest whole one.
 
-Official `checkpointer/checkpointer.py`; stored by torch.distributed.checkpoint, so that a run may go on with
-another number of processes.
+Official `checkpointer/checkpointer.py`; stored by torch.distributed.checkpoint, so that a run may
+go on with another number of processes.
 """
 
 import json

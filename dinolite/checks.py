@@ -1,10 +1,11 @@
-"""Settings that are right each by itself and cannot go together, each with the sentence that says so."""
+"""Settings that are right each by itself and cannot go together, each with the sentence that says
+so."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dinolite.settings import Schedule
+from dinolite.setting_types import Schedule
 
 if TYPE_CHECKING:
     from dinolite.config import Config

@@ -25,7 +25,8 @@ Run = Annotated[Path, typer.Argument(help="Folder of a run, as made by `dinolite
 @app.command()
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(help="A packaged recipe or a .toml file; see `dinolite recipes`.")
+        str | None,
+        typer.Argument(help="A packaged recipe or a .toml file; see `dinolite recipes`."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -56,7 +57,9 @@ def train(
     if recipe is None:
         recipe = "folder" if (data or "").startswith("folder:") else "demo"
     changes += [f"data.dataset={data}"] if data else []
-    changes += [f"train.output_dir={out}"] if out else [f"train.output_dir=runs/{Path(recipe).stem}"]
+    changes += (
+        [f"train.output_dir={out}"] if out else [f"train.output_dir=runs/{Path(recipe).stem}"]
+    )
     config = load_config(recipe, changes)
     for name in ("output_dir",):
         typer.echo(f"recipe {recipe} -> {getattr(config.train, name)}")

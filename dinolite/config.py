@@ -1,8 +1,8 @@
-"""From a recipe and a few changes to one checked `Config`: mistakes are refused, and all told at once,
-with the nearest right name.
+"""From a recipe and a few changes to one checked `Config`: mistakes are refused, and all told at
+once, with the nearest right name.
 
-A recipe is a TOML file, packaged (`dinolite/recipes/NAME.toml`) or anywhere; its sections are those of
-`settings.py`. Official counterpart: `configs/` and `train.py::setup_config`.
+A recipe is a TOML file, packaged (`dinolite/recipes/NAME.toml`) or anywhere; its sections are those
+of `settings.py`. Official counterpart: `configs/` and `train.py::setup_config`.
 """
 
 import difflib
@@ -10,6 +10,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from dinolite import settings
 from dinolite.checks import impossible_combinations
-from dinolite.settings import Section
+from dinolite.setting_types import Section
 
 
 class ConfigError(ValueError):
@@ -67,7 +68,9 @@ def load_config(
 def recipe_names() -> list[str]:
     """The packaged recipes."""
     folder = files("dinolite") / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def read_recipe(recipe_or_path: str | Path) -> dict[str, Any]:
@@ -87,6 +90,12 @@ def read_recipe(recipe_or_path: str | Path) -> dict[str, Any]:
         return without_none(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {str(recipe_or_path)!r} is not valid TOML: {error}") from None
+
+
+def recipe_header(name: str) -> str:
+    """The comment at the top of a packaged recipe: what it is for, what it costs and reaches."""
+    lines = (files("dinolite") / "recipes" / f"{name}.toml").read_text("utf8").splitlines()
+    return "\n".join(line.strip("# ") for line in takewhile(lambda x: x.startswith("#"), lines))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -143,7 +152,7 @@ def explain(error: Any) -> str:
         model: Any = Config
         for part in error["loc"][:-1]:
             model = model.model_fields[part].annotation
-        names = list(model.model_fields) if isinstance(model, type) else []
+        names = list(getattr(model, "model_fields", {}))
         return f"{dotted} is not a setting" + did_you_mean(str(error["loc"][-1]), names)
     message = error["msg"].removeprefix("Input ").removeprefix("Value ")
     return f"{dotted} = {error['input']!r}: {message}"

@@ -1,5 +1,5 @@
-"""Many processes as if they were one: sums and gathers over all of them, which are the identity when
-there is only one. Started by torchrun, or not at all.
+"""Many processes as if they were one: sums and gathers over all of them, which are the identity
+when there is only one. Started by torchrun, or not at all.
 
 Official `distributed/torch_wrapper.py`.
 """

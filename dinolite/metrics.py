@@ -1,5 +1,5 @@
-"""What a run says of itself: means kept on the device until they are written, then one JSON line, TensorBoard
-and the progress bar.
+"""What a run says of itself: means kept on the device until they are written, then one JSON line,
+TensorBoard and the progress bar.
 
 Official `logging/helpers.py::MetricLogger`, which reads every number back at every step.
 """
@@ -61,7 +61,7 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             keep_lines_until(self.path, self.start)
-            self.file = open(self.path, "a", encoding="utf8")  # noqa: SIM115 - closed in __exit__
+            self.file = open(self.path, "a", encoding="utf8")
             self.board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.start)
         if self.progress:
             self.bar = progress_bar()

@@ -1,4 +1,5 @@
-"""Settings: read, overridden, written back; every mistake told at once with the nearest right name."""
+"""Settings: read, overridden, written back; every mistake told at once with the nearest right
+name."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Equal to the official implementation: every file of figures that it produced is reproduced here.
 
-The folder is tests/golden, or the one that the environment variable DINOLITE_GOLDEN names. Everything is built
-from the settings inside the files; a file of an unknown kind fails. Formats and tolerances: tests/golden/README.md.
+The folder is tests/golden, or the one that the environment variable DINOLITE_GOLDEN names.
+Everything is built from the settings inside the files; a file of an unknown kind fails. Formats and
+tolerances: tests/golden/README.md.
 """
 
 import json
@@ -82,7 +83,7 @@ def test_golden(path: Path) -> None:
 
 
 def official_vit(config: dict) -> DinoVisionTransformer:
-    """The official constructor's arguments; those without a meaning here are checked and dropped."""
+    """The official constructor's arguments, without those that have no meaning here."""
     config = dict(config)
     assert config.pop("pos_embed_rope_dtype", "fp32") == "fp32", "dinolite's RoPE is float32"
     for informational in ("img_size", "device"):
@@ -280,7 +281,9 @@ def official_batch(tensors: dict[str, Tensor]) -> SSLBatch:
 def check_groups(model: SSLMetaArch, groups: list, expected: dict) -> None:
     names = {param: name for name, param in model.student.named_parameters()}
     keys = ("lr_multiplier", "wd_multiplier", "is_last_layer")
-    actual = {names[p]: {key: group[key] for key in keys} for group in groups for p in group["params"]}
+    actual = {
+        names[p]: {key: group[key] for key in keys} for group in groups for p in group["params"]
+    }
     assert actual.keys() == expected.keys()
     for name, multipliers in expected.items():
         assert actual[name] == pytest.approx(multipliers), name

@@ -8,7 +8,7 @@ DINOv2 Table 16 (cosine), DINOv3 Sec. 3.2 "Optimization" (warm-up, then constant
 import numpy as np
 from numpy.typing import NDArray
 
-from dinolite.settings import Schedule
+from dinolite.setting_types import Schedule
 
 Values = NDArray[np.float64]
 

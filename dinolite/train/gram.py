@@ -1,6 +1,7 @@
 """The life of the Gram teacher: where it comes from, when it is renewed, what it says of a batch.
 
-DINOv3 Sec. 4.2, 4.3, App. C; official `SSLMetaArch` (its "load the EMA teacher at iteration N" raises).
+DINOv3 Sec. 4.2, 4.3, App. C; official `SSLMetaArch` (its "load the EMA teacher at iteration N"
+raises).
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Stop before a step that would spoil the weights: a loss or a gradient that is not finite.
 
-The check costs no waiting on a GPU: a flag on the device makes the optimiser skip this and all later steps, and
-is read when the log is written. The official code steps anyway and stops at the third such iteration.
+The check costs no waiting on a GPU: a flag on the device makes the optimiser skip this and all
+later steps, and is read when the log is written. The official code steps anyway and stops at the
+third such iteration.
 """
 
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ class FiniteGuard:
             return
         named = [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
         raise NonFiniteError(
-            f"iteration {int(self.iteration)}: {', '.join(named)} not finite; the run stopped before "
-            "the optimiser's step, and the last checkpoint is good. Try a lower optim.lr.peak, a "
+            f"iteration {int(self.iteration)}: {', '.join(named)} not finite; the run stopped "
+            "before the optimiser's step, and the last checkpoint is good. Try a lower optim.lr.peak, a "
             "longer warm-up or a smaller optim.clip_grad"
         )

@@ -1,6 +1,8 @@
-"""Numbers that tell early whether a run is well: how spread the features and how sharp the targets are.
+"""Numbers that tell early whether a run is well: how spread the features and how sharp the targets
+are.
 
-DINO Sec. 5.3 "Avoiding collapse" (entropy of the targets). They are not losses and carry no gradient.
+DINO Sec. 5.3 "Avoiding collapse" (entropy of the targets). They are not losses and carry no
+gradient.
 """
 
 import math
@@ -10,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dinolite.config import Config
-from dinolite.distributed import world_size
 
 
 def entropy(probs: Float[Tensor, "n K"]) -> Float[Tensor, ""]:
@@ -24,14 +25,16 @@ def entropy_floor(n_prototypes: int, n_samples: float) -> float:
     return max(math.log(n_prototypes / max(n_samples, 1)), 0.0)
 
 
-def entropy_floors(config: Config) -> dict[str, float]:
+def entropy_floors(config: Config, n_processes: int = 1) -> dict[str, float]:
     """The floors of both targets for the batch of all processes."""
-    crops = 2 * config.train.batch_size_per_gpu * world_size()
+    crops = 2 * config.train.batch_size_per_gpu * n_processes
     patches = (config.crops.global_crops_size // config.student.patch_size) ** 2
     hidden = sum(config.ibot.mask_ratio_min_max) / 2 * config.ibot.mask_sample_probability
     return {
         "dino_entropy_floor": entropy_floor(config.dino.head_n_prototypes, crops),
-        "ibot_entropy_floor": entropy_floor(config.ibot.head_n_prototypes, crops * patches * hidden),
+        "ibot_entropy_floor": entropy_floor(
+            config.ibot.head_n_prototypes, crops * patches * hidden
+        ),
     }
 
 

@@ -1,5 +1,5 @@
-"""Which parameters learn how fast: deeper blocks faster than shallow ones, the patch embedding slowest,
-no weight decay on biases, norms and LayerScale, and prototypes that wait at first.
+"""Which parameters learn how fast: deeper blocks faster than shallow ones, the patch embedding
+slowest, no weight decay on biases, norms and LayerScale, and prototypes that wait at first.
 
 DINOv2 Table 16, DINOv3 App. C (layer-wise decay); official `train/param_groups.py`.
 """
@@ -42,7 +42,8 @@ def get_params_groups(
     """
     groups: dict[Any, dict[str, Any]] = {}
     for module_name, module in student.items():
-        n_blocks = len(blocks) if (blocks := dict(module.named_children()).get("blocks")) else 0
+        blocks = dict(module.named_children()).get("blocks")
+        n_blocks = len(list(blocks.children())) if blocks is not None else 0
         for name, param in module.named_parameters():
             lr, wd, last = multipliers(name, n_blocks, layerwise_decay, patch_embed_lr_mult)
             group = groups.setdefault(

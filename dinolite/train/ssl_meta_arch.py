@@ -1,6 +1,6 @@
-"""Student and teacher, and all that one wants of the other: one forward pass from a batch of crops to the
-losses. The teacher sees the whole global crops and gets no gradient; the student sees them with holes,
-and the small local crops.
+"""Student and teacher, and all that one wants of the other: one forward pass from a batch of crops
+to the losses. The teacher sees the whole global crops and gets no gradient; the student sees them
+with holes, and the small local crops.
 
 DINOv3 Sec. 3.2 Eq. (1), Sec. 4.2 Eq. (2); official `train/ssl_meta_arch.py::SSLMetaArch`.
 """
@@ -13,17 +13,16 @@ from torch import Tensor, nn
 
 from dinolite.config import Config
 from dinolite.data.collate import SSLBatch
-from dinolite.layers.dino_head import DINOHead
 from dinolite.loss.dino_clstoken_loss import DINOLoss, SoftmaxCenter
 from dinolite.loss.gram_loss import GramLoss
 from dinolite.loss.ibot_patch_loss import iBOTPatchLoss
 from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models.sizes import build_backbone
-from dinolite.settings import HeadConfig
 from dinolite.train.ema import update_ema
 from dinolite.train.gram import anchor_features, chosen_patches, load_backbone
 from dinolite.train.monitors import entropy, spread
+from dinolite.train.networks import build_network
 
 N_GLOBAL = 2  # global crops per picture, as everywhere in the DINO family
 
@@ -45,26 +44,14 @@ class Targets(NamedTuple):
     patch_features: Float[Tensor, "GB N D"]
 
 
-def build_head(embed_dim: int, config: HeadConfig) -> DINOHead:
-    """The projection head that `[dino]` or `[ibot]` describes."""
-    return DINOHead(
-        embed_dim,
-        config.head_n_prototypes,
-        config.head_nlayers,
-        config.head_hidden_dim,
-        config.head_bottleneck_dim,
-        config.head_last_layer_std,
-    )
-
-
 class SSLMetaArch(nn.Module):
-    """`student`, `teacher` (backbone, dino_head, ibot_head each), `gram_teacher`, and the losses."""
+    """`student` and `teacher` (backbone, dino_head, ibot_head), `gram_teacher`, and the losses."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.student = self.build_network(teacher=False)
-        self.teacher = self.build_network(teacher=True)
+        self.student = build_network(config)
+        self.teacher = build_network(config, teacher=True)
         if config.student.resume_from_teacher_chkpt:
             load_backbone(self.student["backbone"], config.student.resume_from_teacher_chkpt)
         self.teacher.load_state_dict(self.student.state_dict())
@@ -90,12 +77,6 @@ class SSLMetaArch(nn.Module):
             gram.normalized, gram.img_level, gram.remove_neg, gram.remove_only_teacher_neg
         )
         self.train()
-
-    def build_network(self, teacher: bool) -> nn.ModuleDict:
-        backbone = build_backbone(self.config.student, teacher=teacher)
-        heads = {"dino_head": self.config.dino, "ibot_head": self.config.ibot}
-        parts = {name: build_head(backbone.embed_dim, head) for name, head in heads.items()}
-        return nn.ModuleDict({"backbone": backbone, **parts})
 
     def train(self, mode: bool = True) -> "SSLMetaArch":
         """Only the student ever trains: teachers have no dropped samples and no RoPE jitter."""

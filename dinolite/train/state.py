@@ -1,5 +1,5 @@
-"""Everything that changes in a run, gathered in one object, and the schedules that say what each iteration
-is to use.
+"""Everything that changes in a run, gathered in one object, and the schedules that say what each
+iteration is to use.
 
 Official `train/train.py::build_optimizer`, `build_schedulers`, and the first lines of `do_train`.
 """

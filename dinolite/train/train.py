@@ -42,7 +42,7 @@ class TrainResult:
 
 
 def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
-    """One iteration: forward, backward, clip, step, teacher. Returns tensors, read by no one yet."""
+    """One iteration: forward, backward, clip, step, teacher. Returns tensors, not yet read back."""
     i, model, now = state.iteration, state.model, state.schedules.at(state.iteration)
     gram = state.config.gram
     torch.manual_seed(seed_of(state.config.train.seed, distributed.rank(), i, STEP))
@@ -131,7 +131,7 @@ def run_loop(
         means.update(train_step(state, batch))
         if is_due(state.iteration, config.train.log_every, total):
             state.guard.check()
-            write(means.flush() | entropy_floors(config) | now._asdict())
+            write(means.flush() | entropy_floors(config, who["world_size"]) | now._asdict())
         if monitor and is_due(state.iteration, config.evaluation.eval_period_iterations, total):
             write(monitor(state.model.teacher["backbone"]))
         if is_due(state.iteration, config.checkpointing.period, total):

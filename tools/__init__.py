@@ -1,0 +1,1 @@
+"""What the authors use and the readers need not."""
