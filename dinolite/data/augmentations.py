@@ -1,8 +1,9 @@
-"""The game that student and teacher play: two large and several small views of each picture, cut, mirrored,
-recoloured and blurred at random. What stays the same in all of them is what can be learnt.
+"""The game that student and teacher play: two large and several small views of each picture, cut,
+mirrored, recoloured and blurred at random. What stays the same in all of them is what can be
+learnt.
 
-DINO Sec. 3.1 "multi-crop" (after SwAV Sec. 3.2); DINOv3 App. C; official `data/augmentations.py`. Two forms
-with the same settings: `BatchedAugmentation` on tensors, any device, used by default; and
+DINO Sec. 3.1 "multi-crop" (after SwAV Sec. 3.2); DINOv3 App. C; official `data/augmentations.py`.
+Two forms with the same settings: `BatchedAugmentation` on tensors, any device, used by default; and
 `DataAugmentationDINO`, torchvision's transforms picture by picture, as in the official code.
 """
 
@@ -18,7 +19,7 @@ from dinolite.data.resample import crop_and_resize, random_boxes
 from dinolite.settings import CropsConfig
 
 Crops = dict[str, Tensor]
-"""global_crops [2B, 3, g, g], local_crops [LB, 3, l, l], perhaps gram_teacher_crops [2B, 3, G, G]."""
+"""global_crops [2B, 3, g, g], local_crops [LB, 3, l, l], maybe gram_teacher_crops [2B, 3, G, G]."""
 
 
 def normalize(x: Float[Tensor, "n 3 H W"], crops: CropsConfig) -> Float[Tensor, "n 3 H W"]:

@@ -1,5 +1,5 @@
-"""A batch for one step: crops stacked crop-major (crop 0 of every picture, then crop 1, ...), the masks of
-the global crops, and where in the batch the hidden patches are.
+"""A batch for one step: crops stacked crop-major (crop 0 of every picture, then crop 1, ...), the
+masks of the global crops, and where in the batch the hidden patches are.
 
 DINOv3 App. C (mask ratios and probability); official `data/collate.py::collate_data_and_cast`.
 """

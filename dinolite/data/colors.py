@@ -1,8 +1,9 @@
 """Change colours and sharpness of many pictures at once, each by its own random amounts.
 
-The definitions are torchvision's (`ColorJitter`, `RandomGrayscale`, `GaussianBlur`, `RandomSolarize`), which
-the official `data/augmentations.py` uses. One thing differs: the order of the four colour changes is drawn for
-a batch, not for every picture. All pictures are float in [0, 1], [n, 3, H, W].
+The definitions are torchvision's (`ColorJitter`, `RandomGrayscale`, `GaussianBlur`,
+`RandomSolarize`), which the official `data/augmentations.py` uses. One thing differs: the order of
+the four colour changes is drawn for a batch, not for every picture. All pictures are float in [0,
+1], [n, 3, H, W].
 """
 
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ def adjust_hue(x: Tensor, turn: Tensor) -> Tensor:
     chroma = value - x.amin(dim=1, keepdim=True)
     r, g, b = x.split(1, dim=1)
     safe = torch.where(chroma == 0, 1, chroma)
-    sixths = torch.stack([(g - b) / safe, 2 + (b - r) / safe, 4 + (r - g) / safe])  # [3, n, 1, H, W]
+    sixths = torch.stack(
+        [(g - b) / safe, 2 + (b - r) / safe, 4 + (r - g) / safe]
+    )  # [3, n, 1, H, W]
     hue = sixths.gather(0, channel[None])[0] + 6 * turn  # in sixths of the circle
     k = (hue + hue.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)) % 6  # [n, 3, H, W]
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

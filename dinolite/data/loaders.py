@@ -1,8 +1,9 @@
 """From a data set to the batches of a run: read pictures, augment, mask, collate.
 
-With the batched pipeline workers only read pictures (data sets that are one tensor need none), and crops are
-made on the training device. With the per-image pipeline workers do it all. Either way everything random in
-iteration i depends on the seed, the process and i only. Official `data/loaders.py`.
+With the batched pipeline workers only read pictures (data sets that are one tensor need none), and
+crops are made on the training device. With the per-image pipeline workers do it all. Either way
+everything random in iteration i depends on the seed, the process and i only. Official
+`data/loaders.py`.
 """
 
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def loader(
     return DataLoader(
         dataset,
         batch_size=None,
-        sampler=sampler,  # type: ignore[arg-type]
+        sampler=sampler,
         num_workers=config.train.num_workers,
         pin_memory=device.type == "cuda",
     )

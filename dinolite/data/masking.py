@@ -1,8 +1,8 @@
-"""What the student does not get to see: rectangular blocks of patches, until exactly the wanted number
-is hidden.
+"""What the student does not get to see: rectangular blocks of patches, until exactly the wanted
+number is hidden.
 
-iBOT App. (blockwise masking, after BEiT Alg. 1); official `data/masking.py::MaskingGenerator`, which
-makes one mask at a time; here all masks of a batch grow together.
+iBOT App. (blockwise masking, after BEiT Alg. 1); official `data/masking.py::MaskingGenerator`,
+which makes one mask at a time; here all masks of a batch grow together.
 """
 
 import math

@@ -1,8 +1,9 @@
-"""Cut boxes out of many pictures and scale them to one size, all at once: scaling along an axis is a matrix,
-so a crop is (rows' matrix) x picture x (columns' matrix), with the smoothing that scaling down needs.
+"""Cut boxes out of many pictures and scale them to one size, all at once: scaling along an axis is
+a matrix, so a crop is (rows' matrix) x picture x (columns' matrix), with the smoothing that scaling
+down needs.
 
-The matrices hold the antialiased bicubic kernel of Pillow and torchvision; official `data/augmentations.py`
-uses `RandomResizedCrop(..., interpolation=BICUBIC, antialias=True)`.
+The matrices hold the antialiased bicubic kernel of Pillow and torchvision; official
+`data/augmentations.py` uses `RandomResizedCrop(..., interpolation=BICUBIC, antialias=True)`.
 """
 
 import math

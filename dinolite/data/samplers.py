@@ -1,6 +1,6 @@
-"""Which pictures are in which batch: endless shuffled passes over the data, shared out among processes, and
-a seed for everything random, both computed from the iteration's number alone. So a resumed run draws what
-the uninterrupted run would have drawn, whatever the number of workers.
+"""Which pictures are in which batch: endless shuffled passes over the data, shared out among
+processes, and a seed for everything random, both computed from the iteration's number alone. So a
+resumed run draws what the uninterrupted run would have drawn, whatever the number of workers.
 
 Official `data/samplers.py::InfiniteSampler`, which draws other data after a resume.
 """

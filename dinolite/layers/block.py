@@ -54,7 +54,9 @@ class SelfAttentionBlock(nn.Module):
         if not (self.training and self.drop_path > 0):
             x = x + self.ls1(self.attn(self.norm1(x), rope))
             return x + self.ls2(self.mlp(self.norm2(x)))
-        x = drop_samples(x, lambda kept: self.ls1(self.attn(self.norm1(kept), rope)), self.drop_path)
+        x = drop_samples(
+            x, lambda kept: self.ls1(self.attn(self.norm1(kept), rope)), self.drop_path
+        )
         return drop_samples(x, lambda kept: self.ls2(self.mlp(self.norm2(kept))), self.drop_path)
 
 

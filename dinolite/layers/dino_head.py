@@ -5,6 +5,8 @@ DINO App. C (without its weight normalisation, which DINOv3 dropped); DINOv3 Tab
 official `layers/dino_head.py::DINOHead`.
 """
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ class DINOHead(nn.Module):
             raise ValueError(f"nlayers = {nlayers}; a head has at least 1 layer")
         widths = [in_dim, *[hidden_dim] * (nlayers - 1), bottleneck_dim]
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(widths, widths[1:], strict=False):
+        for width_in, width_out in pairwise(widths):
             layers += [nn.Linear(width_in, width_out), nn.GELU()]
         self.mlp = nn.Sequential(*layers[:-1])
         self.last_layer = nn.Linear(bottleneck_dim, out_dim, bias=False)

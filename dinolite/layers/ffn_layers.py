@@ -4,6 +4,7 @@ Two forms: `Mlp` (widen, GELU, narrow) and `SwiGLUFFN` (one branch gates the oth
 improve Transformer"; DINOv3 Table 2). Official `layers/ffn_layers.py`.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
@@ -42,7 +43,7 @@ class SwiGLUFFN(nn.Module):
         return self.w3(F.silu(self.w1(x)) * self.w2(x))
 
 
-FFN_LAYERS = {
+FFN_LAYERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": Mlp,
     "swiglu": SwiGLUFFN,
     "swiglu32": partial(SwiGLUFFN, align_to=32),

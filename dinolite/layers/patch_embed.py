@@ -14,6 +14,8 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, patch_size: int = 16, in_chans: int = 3, embed_dim: int = 768) -> None:
         super().__init__()
+        if patch_size < 1 or in_chans < 1:
+            raise ValueError(f"{patch_size = } and {in_chans = } must be at least 1")
         self.patch_size = patch_size
         self.in_chans = in_chans
         self.embed_dim = embed_dim
@@ -23,6 +25,7 @@ class PatchEmbed(nn.Module):
         """Weight and bias uniform in +-1/sqrt(C p^2), as the official code draws them."""
         bound = 1 / math.sqrt(self.in_chans * self.patch_size**2)
         nn.init.uniform_(self.proj.weight, -bound, bound)
+        assert self.proj.bias is not None
         nn.init.uniform_(self.proj.bias, -bound, bound)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B h w D"]:

@@ -47,7 +47,7 @@ class RopePositionEmbedding(nn.Module):
         rescale_coords: float | None = None,
     ) -> None:
         super().__init__()
-        if embed_dim % (4 * num_heads):
+        if num_heads < 1 or embed_dim % (4 * num_heads):
             raise ValueError(
                 f"embed_dim = {embed_dim} with num_heads = {num_heads}: the width must be a "
                 "multiple of 4 x heads, two axes of turning pairs"

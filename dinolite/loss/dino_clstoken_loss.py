@@ -1,5 +1,5 @@
-"""The student must guess, from a masked or a small view of a picture, to which prototypes the teacher
-assigns another view of it: a cross-entropy between two distributions over K prototypes.
+"""The student must guess, from a masked or a small view of a picture, to which prototypes the
+teacher assigns another view of it: a cross-entropy between two distributions over K prototypes.
 
 DINO Eq. (2), (3); DINOv3 Eq. (1); official `loss/dino_clstoken_loss.py::DINOLoss`.
 """

@@ -1,5 +1,5 @@
-"""Keep the relations between patches: the student's table of patch-to-patch similarities must stay like
-that of an early teacher, while the features themselves may go on moving.
+"""Keep the relations between patches: the student's table of patch-to-patch similarities must stay
+like that of an early teacher, while the features themselves may go on moving.
 
 DINOv3 Sec. 4.2 Eq. (2); official `loss/gram_loss.py::GramLoss`.
 """

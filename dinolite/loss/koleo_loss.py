@@ -1,5 +1,6 @@
-"""Keep features apart: every feature pushes away from its nearest neighbour in the batch, by the log of
-the distance, so that all of them spread over the sphere (an estimate of differential entropy).
+"""Keep features apart: every feature pushes away from its nearest neighbour in the batch, by the
+log of the distance, so that all of them spread over the sphere (an estimate of differential
+entropy).
 
 KoLeo, arXiv 1806.03198; DINOv2 Sec. 4 "KoLeo regularizer"; DINOv3 Sec. 3.2; official
 `loss/koleo_loss.py::KoLeoLoss` and `KoLeoLossDistributed`, one class here.

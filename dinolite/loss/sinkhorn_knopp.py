@@ -1,9 +1,10 @@
-"""From teacher scores to targets that use every prototype equally: each sample spreads one unit of mass
-over the prototypes, each prototype receives the same share, and three rounds of rescaling get close.
+"""From teacher scores to targets that use every prototype equally: each sample spreads one unit of
+mass over the prototypes, each prototype receives the same share, and three rounds of rescaling get
+close.
 
 SwAV Sec. 3.1 Eq. (5); DINOv2 Sec. 4 "Sinkhorn-Knopp centering"; DINOv3 Sec. 3.2. Official
-`DINOLoss.sinkhorn_knopp_teacher` and `iBOTPatchLoss.SinkhornKnoppTeacher`: one function here, in log
-space, so that large scores do not overflow.
+`DINOLoss.sinkhorn_knopp_teacher` and `iBOTPatchLoss.SinkhornKnoppTeacher`: one function here, in
+log space, so that large scores do not overflow.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """Looking inside a backbone: the features after any block and the attention maps of any block.
 
-Official `DinoVisionTransformer.get_intermediate_layers`; attention maps are not in the official code.
+Official `DinoVisionTransformer.get_intermediate_layers`; the official code shows no attention maps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,26 +11,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dinolite.layers.attention import Rope
+from dinolite.layers.block import SelfAttentionBlock
 
 
 class IntermediateLayers(nn.Module):
-    """What `DinoVisionTransformer` inherits to show its blocks from inside."""
+    """What `DinoVisionTransformer` inherits to show its blocks from inside, and what it lends."""
 
-    blocks: nn.ModuleList
-    patch_size: int
-    n_storage_tokens: int
     n_blocks: int
-
-    def run_blocks(
-        self, xs: Sequence[Tensor], masks: Sequence[Tensor | None]
-    ) -> Iterator[list[Tensor]]:
-        raise NotImplementedError
-
-    def ropes(self, grids: Sequence[tuple[int, int]]) -> list[Rope]:
-        raise NotImplementedError
-
-    def normed(self, x: Tensor, idx: int = 0) -> Tensor:
-        raise NotImplementedError
+    n_storage_tokens: int
+    patch_size: int
+    blocks: nn.ModuleList
+    run_blocks: Callable[..., Iterator[list[Tensor]]]
+    ropes: Callable[[Sequence[tuple[int, int]]], list[Rope]]
+    normed: Callable[..., Tensor]
 
     def get_intermediate_layers(
         self,
@@ -43,15 +36,25 @@ class IntermediateLayers(nn.Module):
     ) -> tuple[Any, ...]:
         """Patch features of the last n blocks, or of the blocks with the given numbers.
 
+        Args:
+            x: images; H and W are multiples of the patch size.
+            n: how many, or which; blocks count from 0, or backwards from -1.
+            reshape: patches as [B, D, h, w] instead of [B, N, D].
+            return_class_token, return_extra_tokens: add CLS [B, D], storage tokens [B, R, D].
+            norm: apply the final norm, which was trained for the last block only.
+
         Returns:
-            one entry per block, in the order of the blocks: patches [B, N, D], or [B, D, h, w]
-            with `reshape`; a tuple (patches, cls, storage tokens) where those are asked for.
+            one entry per block, in the order of the blocks: patches, or a tuple (patches, CLS,
+            storage tokens) of what was asked for.
+
+        Raises:
+            ValueError: there is no such block.
         """
-        wanted = self.block_numbers(n)
-        states = list(self.run_blocks([x], [None]))[1:]
-        out: list[Any] = []
-        for i in wanted:
-            t = self.normed(states[i][0]) if norm else states[i][0]
+        wanted, out = self.block_numbers(n), []
+        for i, (t,) in enumerate(self.run_blocks([x], [None]), start=-1):  # -1: before block 0
+            if i not in wanted:
+                continue
+            t = self.normed(t) if norm else t
             patches = t[:, 1 + self.n_storage_tokens :]
             if reshape:
                 h, w = (side // self.patch_size for side in x.shape[-2:])
@@ -71,12 +74,22 @@ class IntermediateLayers(nn.Module):
 
     @torch.no_grad()
     def get_attention_maps(
-        self, x: Float[Tensor, "B C H W"], n: int | Sequence[int] = 1
+        self, x: Float[Tensor, "B C H W"], layers: Sequence[int] | None = None
     ) -> list[Float[Tensor, "B h T T"]]:
-        """Attention probabilities (query, key) of the last n blocks, or of the given ones."""
+        """Attention probabilities (row = query, column = key) of some blocks.
+
+        Args:
+            x: images; H and W are multiples of the patch size.
+            layers: block numbers from 0, or backwards from -1; None = the last.
+
+        Returns:
+            one map per block, in the order of the blocks.
+        """
         grid = (x.shape[-2] // self.patch_size, x.shape[-1] // self.patch_size)
-        wanted, maps = self.block_numbers(n), []
-        for i, (block, (tokens,)) in enumerate(zip(self.blocks, self.run_blocks([x], [None]))):
+        wanted, maps = self.block_numbers(1 if layers is None else layers), []
+        for i, (tokens,) in zip(range(self.n_blocks), self.run_blocks([x], [None]), strict=False):
             if i in wanted:
+                block = self.blocks[i]
+                assert isinstance(block, SelfAttentionBlock)
                 maps.append(block.attn.attention_map(block.norm1(tokens), self.ropes([grid])[0]))
         return maps

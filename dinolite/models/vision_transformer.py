@@ -1,5 +1,5 @@
-"""The backbone: an image becomes patches, patches become tokens beside a CLS and a few storage tokens,
-and a stack of attention blocks turns them into features.
+"""The backbone: an image becomes patches, patches become tokens beside a CLS and a few storage
+tokens, and a stack of attention blocks turns them into features.
 
 DINOv3 Sec. 3.2 and Table 2; official `models/vision_transformer.py::DinoVisionTransformer`.
 """
@@ -15,16 +15,10 @@ from torch import Tensor, nn
 from dinolite.layers.attention import LinearKMaskedBias, Rope
 from dinolite.layers.block import SelfAttentionBlock
 from dinolite.layers.layer_scale import LayerScale
+from dinolite.layers.norm_layers import norm_named
 from dinolite.layers.patch_embed import PatchEmbed
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
 from dinolite.models.intermediate import IntermediateLayers
-
-NORM_LAYERS = {
-    "layernorm": partial(nn.LayerNorm, eps=1e-6),
-    "layernormbf16": partial(nn.LayerNorm, eps=1e-5),
-    "rmsnorm": partial(nn.RMSNorm, eps=1e-5),
-}
-
 
 WITH_RESET = (PatchEmbed, LayerScale, RopePositionEmbedding, nn.LayerNorm, nn.RMSNorm)
 
@@ -37,7 +31,8 @@ class DinoVisionTransformer(IntermediateLayers):
     """The DINOv3 ViT; parameter names and arguments are those of the official class.
 
     Args:
-        patch_size, in_chans, embed_dim, depth, num_heads, ffn_ratio: sizes; `models/sizes.py` has the named ones.
+        patch_size, in_chans, embed_dim, depth, num_heads, ffn_ratio: sizes; `models/sizes.py` has
+            those with a name.
         pos_embed_rope_*: see `RopePositionEmbedding`. The tables are always float32.
         qkv_bias, proj_bias, ffn_bias, mask_k_bias: which linear layers have a bias.
         drop_path_rate: stochastic depth, in [0, 1), the same in every block.
@@ -47,81 +42,58 @@ class DinoVisionTransformer(IntermediateLayers):
         n_storage_tokens: R, the number of register tokens.
         untie_cls_and_patch_norms: an own final norm for CLS and storage tokens.
         untie_global_and_local_cls_norm: in training, another one for the second crop size.
+
+    Raises:
+        ValueError: a size is below 1, or a name is unknown.
     """
 
     def __init__(
-        self,
-        *,
-        patch_size: int = 16,
-        in_chans: int = 3,
-        pos_embed_rope_base: float | None = 100.0,
+        self, *, patch_size: int = 16, in_chans: int = 3, embed_dim: int = 768, depth: int = 12,
+        num_heads: int = 12, ffn_ratio: float = 4.0, pos_embed_rope_base: float | None = 100.0,
         pos_embed_rope_min_period: float | None = None,
         pos_embed_rope_max_period: float | None = None,
         pos_embed_rope_normalize_coords: Literal["min", "max", "separate"] = "separate",
         pos_embed_rope_shift_coords: float | None = None,
         pos_embed_rope_jitter_coords: float | None = None,
         pos_embed_rope_rescale_coords: float | None = None,
-        embed_dim: int = 768,
-        depth: int = 12,
-        num_heads: int = 12,
-        ffn_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        drop_path_rate: float = 0.0,
-        layerscale_init: float | None = None,
-        norm_layer: str = "layernorm",
-        ffn_layer: str = "mlp",
-        ffn_bias: bool = True,
-        proj_bias: bool = True,
-        n_storage_tokens: int = 0,
-        mask_k_bias: bool = False,
-        untie_cls_and_patch_norms: bool = False,
+        qkv_bias: bool = True, proj_bias: bool = True, ffn_bias: bool = True,
+        mask_k_bias: bool = False, drop_path_rate: float = 0.0,
+        layerscale_init: float | None = None, norm_layer: str = "layernorm",
+        ffn_layer: str = "mlp", n_storage_tokens: int = 0, untie_cls_and_patch_norms: bool = False,
         untie_global_and_local_cls_norm: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
-        if norm_layer not in NORM_LAYERS:
-            raise ValueError(f"norm_layer = {norm_layer!r}; use one of {', '.join(NORM_LAYERS)}")
-        if min(patch_size, in_chans, depth, num_heads) < 1 or n_storage_tokens < 0:
-            raise ValueError(
-                f"patch_size = {patch_size}, in_chans = {in_chans}, depth = {depth} and num_heads "
-                f"= {num_heads} must be at least 1, n_storage_tokens = {n_storage_tokens} at least 0"
-            )
+        if depth < 1 or n_storage_tokens < 0:
+            raise ValueError(f"{depth = } must be at least 1, {n_storage_tokens = } at least 0")
+        norm = norm_named(norm_layer)
         self.embed_dim, self.n_blocks, self.num_heads = embed_dim, depth, num_heads
         self.patch_size, self.n_storage_tokens = patch_size, n_storage_tokens
-        norm = NORM_LAYERS[norm_layer]
-
-        self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dim))
-        if n_storage_tokens:
-            self.storage_tokens = nn.Parameter(torch.empty(1, n_storage_tokens, embed_dim))
-        self.mask_token = nn.Parameter(torch.empty(1, embed_dim))
+        self.make_tokens()
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.rope_embed = RopePositionEmbedding(
-            embed_dim,
-            num_heads=num_heads,
-            base=pos_embed_rope_base,
-            min_period=pos_embed_rope_min_period,
-            max_period=pos_embed_rope_max_period,
-            normalize_coords=pos_embed_rope_normalize_coords,
-            shift_coords=pos_embed_rope_shift_coords,
-            jitter_coords=pos_embed_rope_jitter_coords,
-            rescale_coords=pos_embed_rope_rescale_coords,
-        )
+            embed_dim, num_heads=num_heads, normalize_coords=pos_embed_rope_normalize_coords,
+            min_period=pos_embed_rope_min_period, max_period=pos_embed_rope_max_period,
+            shift_coords=pos_embed_rope_shift_coords, jitter_coords=pos_embed_rope_jitter_coords,
+            base=pos_embed_rope_base, rescale_coords=pos_embed_rope_rescale_coords,
+        )  # fmt: skip
         block = partial(
-            SelfAttentionBlock,
-            ffn_ratio=ffn_ratio,
-            qkv_bias=qkv_bias,
-            proj_bias=proj_bias,
-            ffn_bias=ffn_bias,
-            drop_path=drop_path_rate,
-            init_values=layerscale_init,
-            norm_layer=norm,
-            ffn_layer=ffn_layer,
-            mask_k_bias=mask_k_bias,
-        )
-        self.blocks = nn.ModuleList(block(embed_dim, num_heads) for _ in range(depth))
+            SelfAttentionBlock, embed_dim, num_heads, ffn_layer=ffn_layer, ffn_ratio=ffn_ratio,
+            qkv_bias=qkv_bias, proj_bias=proj_bias, ffn_bias=ffn_bias, mask_k_bias=mask_k_bias,
+            norm_layer=norm, init_values=layerscale_init, drop_path=drop_path_rate,
+        )  # fmt: skip
+        self.blocks = nn.ModuleList(block() for _ in range(depth))
         self.norm = norm(embed_dim)
         self.cls_norm = norm(embed_dim) if untie_cls_and_patch_norms else None
         self.local_cls_norm = norm(embed_dim) if untie_global_and_local_cls_norm else None
         self.init_weights()
+
+    def make_tokens(self) -> None:
+        """The learnt vectors that are not patches; `init_weights` fills them."""
+        D = self.embed_dim
+        self.cls_token = nn.Parameter(torch.empty(1, 1, D))
+        if self.n_storage_tokens:
+            self.storage_tokens = nn.Parameter(torch.empty(1, self.n_storage_tokens, D))
+        self.mask_token = nn.Parameter(torch.empty(1, D))
 
     def init_weights(self) -> None:
         """Give every parameter and buffer its start value (the official scheme)."""
@@ -154,7 +126,7 @@ class DinoVisionTransformer(IntermediateLayers):
         x = self.patch_embed(x)  # [B, h, w, D]
         B, h, w, _ = x.shape
         x = x.flatten(1, 2)  # [B, N, D]
-        cls_token = self.cls_token
+        cls_token: Tensor = self.cls_token
         if masks is not None:
             x = torch.where(masks[:, :, None], self.mask_token.to(x.dtype), x)
         else:
@@ -197,7 +169,9 @@ class DinoVisionTransformer(IntermediateLayers):
         """Crops of several sizes, each size a batch [B_i, C, H_i, W_i], through every block."""
         for tokens in self.run_blocks(x_list, masks_list):
             final = tokens
-        return [self.features(x, m, i) for i, (x, m) in enumerate(zip(final, masks_list, strict=True))]
+        return [
+            self.features(x, m, i) for i, (x, m) in enumerate(zip(final, masks_list, strict=True))
+        ]
 
     def features(self, x: Float[Tensor, "B T D"], masks: Tensor | None, idx: int) -> Features:
         """The official dictionary of the tokens after the last block."""

@@ -11,9 +11,7 @@ from dinolite.data.samplers import generator_of
 from dinolite.settings import IbotConfig
 
 
-@given(
-    h=st.integers(1, 16), w=st.integers(1, 16), seed=st.integers(0, 1000), share=st.floats(0, 1)
-)
+@given(h=st.integers(1, 16), w=st.integers(1, 16), seed=st.integers(0, 1000), share=st.floats(0, 1))
 def test_counts_are_exact(h: int, w: int, seed: int, share: float) -> None:
     counts = torch.tensor([int(share * h * w), 0, h * w, 1])
     masks = MaskingGenerator((h, w))(counts, generator_of(seed))

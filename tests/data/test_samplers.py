@@ -1,4 +1,5 @@
-"""Which pictures an iteration gets: all of them equally often, shared out, the same after a resume."""
+"""Which pictures an iteration gets: all of them equally often, shared out, the same after a
+resume."""
 
 import itertools
 

@@ -111,7 +111,7 @@ def test_koleo_needs_a_neighbour() -> None:
 
 
 def test_gram_by_hand() -> None:
-    """Two patches: the teacher's at a right angle, the student's the same: entries differ by 0, 1."""
+    """Two patches: the teacher's at a right angle, the student's alike: entries differ by 0, 1."""
     student = torch.tensor([[[2.0, 0.0], [5.0, 0.0]]])
     teacher = torch.tensor([[[1.0, 0.0], [0.0, 3.0]]])
     assert GramLoss()(student, teacher).item() == pytest.approx(2 / 4)

@@ -37,7 +37,7 @@ def test_one_sample_spreads_over_all_prototypes() -> None:
 
 
 def test_two_samples_two_prototypes_by_hand() -> None:
-    """exp gives [[2, 1], [1, 1]]; columns: [[2/3, 1/2], [1/3, 1/2]]; rows: [4/7, 3/7], [2/5, 3/5]."""
+    """[[2, 1], [1, 1]]; by columns [[2/3, 1/2], [1/3, 1/2]]; by rows [[4/7, 3/7], [2/5, 3/5]]."""
     logits = torch.tensor([[math.log(2.0), 0.0], [0.0, 0.0]])
     expected = torch.tensor([[4 / 7, 3 / 7], [2 / 5, 3 / 5]])
     assert torch.allclose(sinkhorn_knopp(logits, 1.0, 1), expected)

@@ -1,0 +1,154 @@
+"""One picture file -> one uint8 RGB tensor, whatever odd kind of picture it is. Files that cannot
+be read say so in one sentence, so that a folder of photographs with a few broken ones can be used
+all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+# Only these are tried: a file named .jpg that is PostScript would otherwise start another program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MAX_PIXELS = 89_478_485  # a quarter of a gigabyte as RGB, Pillow's own warning level
+_EXIF_ORIENTATION = 274
+
+
+class UnreadablePicture(ValueError):
+    """A picture file that cannot be decoded; the message is one sentence with its path."""
+
+
+def read_picture(path: str | Path, image_size: int | None = None) -> UInt8[Tensor, "3 h w"]:
+    """Decode a picture file to RGB, upright, its long side at most `image_size` pixels.
+
+    The EXIF orientation is applied. Smaller pictures keep their size. Animations give their first
+    frame; transparent pixels show white behind them; 16-bit grey 0..65535 is mapped to 0..255;
+    32-bit grey is stretched from its own minimum and maximum.
+    Raises UnreadablePicture for anything broken, truncated, or of more than `MAX_PIXELS` pixels.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as picture:
+            _refuse_huge(picture, path)
+            orientation = _orientation(picture)
+            if image_size is not None:  # lets the JPEG decoder leave fine detail out: far quicker
+                picture.draft(None, (image_size, image_size))
+            rgb = _to_rgb(picture)
+            w, h = shrunk(*rgb.size, image_size)
+            if (w, h) != rgb.size:
+                rgb = rgb.resize((w, h), Image.Resampling.BICUBIC)
+            return _upright(to_tensor(rgb), orientation)
+    except UnreadablePicture:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
+        reason = str(error).split("\n")[0].replace(repr(str(path)), "it")
+        raise UnreadablePicture(
+            f"{show_path(path)}: skipped, {type(error).__name__}: {reason}"
+        ) from error
+
+
+def read_many(
+    paths: Sequence[str | Path], image_size: int | None = None
+) -> list[Tensor | UnreadablePicture]:
+    """`read_picture` for many files, on a few threads; a failure stands in its picture's place."""
+
+    def read(path: str | Path) -> Tensor | UnreadablePicture:
+        try:
+            return read_picture(path, image_size)
+        except UnreadablePicture as error:
+            return error
+
+    workers = min(8, os.cpu_count() or 1, len(paths))
+    if workers < 2:
+        return [read(path) for path in paths]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(read, paths))
+
+
+def picture_bytes(path: str | Path, image_size: int | None = None) -> int:
+    """The size of what `read_picture` would return, from the header alone; 0 if unreadable."""
+    try:
+        with Image.open(path, formats=_FORMATS) as picture:
+            w, h = shrunk(*picture.size, image_size)
+            return 3 * w * h
+    except Exception:  # read_picture will say what is wrong with it
+        return 0
+
+
+def shrunk(w: int, h: int, image_size: int | None) -> tuple[int, int]:
+    """Width and height, the long side brought down to `image_size`; never enlarged."""
+    if image_size is None or max(w, h) <= image_size:
+        return w, h
+    scale = image_size / max(w, h)
+    return max(1, round(w * scale)), max(1, round(h * scale))
+
+
+def to_tensor(picture: Image.Image) -> UInt8[Tensor, "c h w"]:
+    """An 8-bit PIL picture as a tensor, channels first."""
+    w, h = picture.size
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return flat.view(h, w, -1).permute(2, 0, 1).contiguous()
+
+
+def show_path(path: str | Path) -> str:
+    """A path fit for printing, even when its name is not valid text."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _refuse_huge(picture: Image.Image, path: str | Path) -> None:
+    w, h = picture.size
+    if w * h > MAX_PIXELS:
+        raise UnreadablePicture(
+            f"{show_path(path)}: refused, {w} x {h} pixels are more than {MAX_PIXELS}, "
+            f"which a small file made to fill the memory would have"
+        )
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a damaged tag block is no reason to lose the picture
+        return 1
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        picture = picture.convert("I")
+    if picture.mode in ("I", "F"):
+        return _to_8_bit(picture).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _to_8_bit(picture: Image.Image) -> Image.Image:
+    """32-bit integers or floats -> 8-bit grey. Pillow alone would cut everything above 255 off."""
+    wide = picture.mode
+    extrema: Any = picture.getextrema()
+    low, high = extrema
+    if wide == "I" and low >= 0 and high <= 65535:
+        low, high = 0, 65535
+    scale = 255 / (high - low) if high > low else 0.0
+    offset = 0.5 - low * scale
+    return picture.convert("F").point(lambda value: value * scale + offset).convert("L")
+
+
+def _upright(x: Tensor, orientation: int) -> Tensor:
+    """Undo the camera's rotation or mirroring, EXIF orientation 1..8."""
+    if orientation in (5, 6, 7, 8):
+        x = x.mT
+    if orientation in (3, 4, 7, 8):
+        x = x.flip(1)
+    if orientation in (2, 3, 6, 7):
+        x = x.flip(2)
+    return x.contiguous()

@@ -1,0 +1,188 @@
+"""What a frozen backbone says of pictures: one CLS vector and the mean of the patch vectors, or the
+whole map of patch vectors. Raw pixels stand beside them, as the features to beat.
+
+DINOv3 App. D (evaluation protocols); official `eval/utils.py::extract_features`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from dinolite.data.pictures import PictureDataset, TensorPictures
+
+Rgb = tuple[float, float, float]
+IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
+IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+SCALED_AT_ONCE = 16  # pictures; scaling needs floats, four times the bytes of the pictures
+
+
+class Features(NamedTuple):
+    """One vector per picture, after the final norm: the CLS token and the mean of the patches."""
+
+    cls: Float[Tensor, "n D"]
+    patch_mean: Float[Tensor, "n D"]
+
+    def joined(self) -> Float[Tensor, "n D2"]:
+        """CLS and mean patch side by side [n, 2D], the input of the official linear probe."""
+        return torch.cat(self, dim=1)
+
+
+def preprocess(
+    images: UInt8[Tensor, "B 3 H W"], mean: Rgb = IMAGENET_MEAN, std: Rgb = IMAGENET_STD
+) -> Float[Tensor, "B 3 H W"]:
+    """From 0..255 to what a backbone reads: [0, 1], minus `mean`, over `std`, per channel."""
+    x = images.float() / 255
+    return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
+
+
+def extract_features(
+    backbone: nn.Module,
+    images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
+    batch_size: int = 256,
+    device: torch.device | None = None,
+    size: int | None = None,
+    mean: Rgb = IMAGENET_MEAN,
+    std: Rgb = IMAGENET_STD,
+) -> Features:
+    """CLS and mean patch of every picture, float32, on `device`.
+
+    Args:
+        backbone: any with the interface of `DinoVisionTransformer`; run in eval mode, left as it
+            was found.
+        images: a tensor, or a data set, whose pictures may differ in size if `size` is given.
+        batch_size: pictures in one pass.
+        device: where the backbone is; None = that of its first parameter.
+        size: pixels; every picture is scaled to size x size (aspect not kept, as in the official
+            README), a multiple of the patch size. None = as they are.
+        mean, std: of the colour channels, those the backbone was trained with.
+
+    Raises:
+        ValueError: no pictures, pictures of several sizes without `size`, or a size that the
+            patches do not divide.
+    """
+
+    def read(out: dict[str, Any], x: Tensor) -> tuple[Tensor, ...]:
+        return out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1)
+
+    return Features(*_collect(backbone, images, read, batch_size, device, size, mean, std))
+
+
+def extract_patches(
+    backbone: nn.Module,
+    images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
+    batch_size: int = 256,
+    device: torch.device | None = None,
+    size: int | None = None,
+    mean: Rgb = IMAGENET_MEAN,
+    std: Rgb = IMAGENET_STD,
+) -> Float[Tensor, "n D h w"]:
+    """The patch vectors after the final norm, where they lie in the picture: one at every patch.
+
+    Arguments and errors as in `extract_features`. All n maps are kept in memory.
+    """
+    p = backbone.patch_size
+    assert isinstance(p, int)
+
+    def read(out: dict[str, Any], x: Tensor) -> tuple[Tensor, ...]:
+        grid = (x.shape[2] // p, x.shape[3] // p)
+        return (out["x_norm_patchtokens"].float().mT.unflatten(2, grid),)  # [B, D, h, w]
+
+    return _collect(backbone, images, read, batch_size, device, size, mean, std)[0]
+
+
+def pixel_features(
+    images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
+    side: int | None = None,
+    centre: Literal["picture"] | Tensor | None = None,
+) -> Float[Tensor, "n d"]:
+    """Every picture as the list of its pixels in [0, 1]: d = 3 side side.
+
+    Args:
+        side: pixels; pictures are scaled to side x side. None = as they are.
+        centre: "picture" subtracts its own mean from each picture; a vector [d], the mean of the
+            train set, is subtracted from all; None = nothing is subtracted.
+    """
+    x = torch.cat([b.flatten(1).float() / 255 for b in picture_batches(images, 256, side)])
+    if isinstance(centre, Tensor):
+        return x - centre
+    return x if centre is None else x - x.mean(dim=1, keepdim=True)
+
+
+def picture_batches(
+    images: UInt8[Tensor, "n 3 H W"] | PictureDataset, batch_size: int, size: int | None = None
+) -> Iterator[UInt8[Tensor, "B 3 H2 W2"]]:
+    """The pictures in order, `batch_size` at a time, scaled to size x size; None = as they are.
+
+    Raises:
+        ValueError: there are none, or they differ in size and `size` is None.
+    """
+    if len(images) == 0:
+        raise ValueError("images holds no picture; at least one is needed")
+    if isinstance(images, TensorPictures):
+        images = images.images
+    first: torch.Size | None = None
+    for start in range(0, len(images), batch_size):
+        stop = min(start + batch_size, len(images))
+        if isinstance(images, Tensor):
+            groups = list(images[start:stop].split(SCALED_AT_ONCE))
+        else:
+            groups = [picture[None] for picture in images.pictures(range(start, stop))]
+        if size is not None:
+            groups = [scaled(group, size) for group in groups]
+        first = groups[0].shape[1:] if first is None else first
+        if other := next((g.shape[1:] for g in groups if g.shape[1:] != first), None):
+            raise ValueError(
+                f"images holds pictures of {list(first[1:])} and of {list(other[1:])} pixels; give "
+                "size, to which all are scaled"
+            )
+        yield torch.cat(groups)
+
+
+def scaled(pictures: UInt8[Tensor, "B 3 H W"], size: int) -> UInt8[Tensor, "B 3 size size"]:
+    """Scaled to size x size pixels, bicubic with antialiasing."""
+    if pictures.shape[2:] == (size, size):
+        return pictures
+    x = interpolate(pictures.float(), size=(size, size), mode="bicubic", antialias=True)
+    return x.round().clamp(0, 255).to(torch.uint8)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode (positions are not jittered, no block is dropped), then every module
+    as it was before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def _collect(
+    backbone: nn.Module,
+    images: Tensor | PictureDataset,
+    read: Callable[[dict[str, Any], Tensor], tuple[Tensor, ...]],
+    batch_size: int,
+    device: torch.device | None,
+    size: int | None,
+    mean: Rgb,
+    std: Rgb,
+) -> list[Tensor]:
+    """What `read` takes from the backbone's outputs and inputs, batches put together again."""
+    p = backbone.patch_size
+    if size is not None and (size < 1 or size % p != 0):  # type: ignore[operator]
+        raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
+    device = device or next(backbone.parameters()).device
+    parts = []
+    with torch.inference_mode(), evaluating(backbone):
+        for batch in picture_batches(images, batch_size, size):
+            x = preprocess(batch.to(device), mean, std)
+            parts.append(read(backbone(x, is_training=True), x))
+    # Outside inference mode, so that a probe may train on the result.
+    return [torch.cat(part) for part in zip(*parts, strict=True)]

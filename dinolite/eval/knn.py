@@ -1,0 +1,166 @@
+"""k nearest neighbours: a picture gets the class of the training pictures whose features point the
+same way, the nearer ones with more votes. Nothing is trained, so it shows the features alone.
+
+DINO App. F.1; official `eval/knn.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from dinolite.data.pictures import PictureDataset
+from dinolite.eval.features import pixel_features
+
+CHUNK = 2**24  # similarities, or votes, in memory at once
+
+
+def knn_classify(
+    train_x: Float[Tensor, "n D"],
+    train_y: Int64[Tensor, " n"],
+    test_x: Float[Tensor, "m D"],
+    ks: Sequence[int] = (10, 20),
+    temperature: float = 0.07,
+    skip_first_nn: bool = False,
+) -> dict[int, Float[Tensor, "m C"]]:
+    """For each k, the share of the votes that every class gets; C = highest label + 1.
+
+    The k training features of highest cosine vote for their labels with weight
+    softmax(cosine / temperature). As in the official code that softmax is over the neighbours of
+    the largest k, so for smaller ones the shares sum to less than 1. Equal cosines: the earlier
+    one in the bank is nearer.
+
+    Args:
+        train_x, train_y: the bank; label -1 = no label, left out.
+        ks: numbers of neighbours, each at least 1; a k beyond the bank means the whole bank.
+        skip_first_nn: leave out the nearest one, which is the picture itself where the bank is
+            searched for its own pictures.
+
+    Raises:
+        ValueError: an empty bank, a k below 1, or a temperature that is not above 0.
+    """
+    votes = list(_votes(train_x, train_y, test_x, ks, temperature, skip_first_nn))
+    return {k: torch.cat([v[k] for v in votes]) for k in ks}
+
+
+def knn_accuracy(
+    train_x: Float[Tensor, "n D"],
+    train_y: Int64[Tensor, " n"],
+    test_x: Float[Tensor, "m D"],
+    test_y: Int64[Tensor, " m"],
+    ks: Sequence[int] = (10, 20),
+    temperature: float = 0.07,
+    skip_first_nn: bool = False,
+    top: int = 1,
+) -> dict[int, float]:
+    """For each k, the share in [0, 1] of test pictures whose class is among the `top` most voted.
+
+    Test pictures without a label (-1) do not count; of classes with equally many votes the lowest
+    number comes first. Other arguments and errors as in `knn_classify`; also ValueError if no
+    test picture has a label.
+    """
+    test_x, test_y = test_x[test_y >= 0], test_y[test_y >= 0]
+    if len(test_y) == 0:
+        raise ValueError("test_y holds no label (only -1, or nothing); at least one is needed")
+    right, done = dict.fromkeys(ks, 0), 0
+    for votes in _votes(train_x, train_y, test_x, ks, temperature, skip_first_nn):
+        for k, shares in votes.items():
+            truth = test_y[done : done + len(shares)]
+            right[k] += int((_rank(shares, truth) < top).sum())
+        done += len(shares)
+    return {k: hits / len(test_y) for k, hits in right.items()}
+
+
+class PixelBaseline(NamedTuple):
+    """The strongest k-NN on raw pixels: its accuracy in [0, 1], and how it was reached."""
+
+    accuracy: float
+    side: int
+    centre: str
+    k: int
+
+
+def best_pixel_knn(
+    train_images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
+    train_y: Int64[Tensor, " n"],
+    test_images: UInt8[Tensor, "m 3 H2 W2"] | PictureDataset,
+    test_y: Int64[Tensor, " m"],
+    ks: Sequence[int] = (10, 20),
+    sides: Sequence[int] = (32, 16, 8),
+) -> PixelBaseline:
+    """The best of every side in pixels, of raw, data-set-centred and picture-centred pixels, and
+    of every k.
+
+    The best is chosen on the test pictures themselves, which flatters this baseline: what beats
+    it beats raw pixels however they are prepared.
+    """
+    found = []
+    for side in sides:
+        bank, queries = pixel_features(train_images, side), pixel_features(test_images, side)
+        pairs: dict[Literal["raw", "data set", "picture"], tuple[Tensor, Tensor]] = {
+            "raw": (bank, queries),
+            "data set": (bank - bank.mean(dim=0), queries - bank.mean(dim=0)),
+            "picture": (_own_centred(bank), _own_centred(queries)),
+        }
+        for centre, (train_x, test_x) in pairs.items():
+            accuracy = knn_accuracy(train_x, train_y, test_x, test_y, ks)
+            found += [PixelBaseline(accuracy[k], side, centre, k) for k in ks]
+    return max(found, key=lambda one: one.accuracy)
+
+
+def _own_centred(x: Tensor) -> Tensor:
+    return x - x.mean(dim=1, keepdim=True)
+
+
+def _votes(
+    train_x: Tensor,
+    train_y: Tensor,
+    test_x: Tensor,
+    ks: Sequence[int],
+    temperature: float,
+    skip_first_nn: bool,
+) -> Iterator[dict[int, Tensor]]:
+    """The shares of the votes [B, C] for each k, for some test pictures at a time."""
+    bank = F.normalize(train_x[train_y >= 0].float(), dim=1)  # [n, D]
+    labels = train_y[train_y >= 0]
+    skip = int(skip_first_nn)
+    n = len(bank) - skip
+    if n < 1:
+        raise ValueError(f"train_y holds {len(bank)} labels; at least {1 + skip} are needed")
+    if not ks or min(ks) < 1 or temperature <= 0:
+        raise ValueError(f"ks = {list(ks)} must be at least 1, temperature = {temperature} above 0")
+    max_k, n_classes = min(max(ks), n), int(labels.max()) + 1
+    rows = max(CHUNK // max(len(bank), max_k * n_classes), 1)
+    for queries in test_x.split(rows):
+        similarity = F.normalize(queries.float(), dim=1) @ bank.T  # [B, n]
+        values, near = nearest(similarity, max_k + skip)
+        weights = (values[:, skip:] / temperature).softmax(dim=1)  # [B, k]
+        votes = F.one_hot(labels[near[:, skip:]], n_classes) * weights[:, :, None]  # [B, k, C]
+        yield {k: votes[:, :k].sum(dim=1) for k in ks}
+
+
+def nearest(
+    similarity: Float[Tensor, "B n"], k: int
+) -> tuple[Float[Tensor, "B k"], Int64[Tensor, "B k"]]:
+    """The k highest values of each row and where they stand, the highest first; of equal values
+    the first, which `torch.topk` alone does not promise."""
+    values, indices = similarity.topk(k, dim=1)
+    cut = (similarity >= values[:, -1:]).sum(dim=1) > k  # equal values on both sides of the border
+    if cut.any():
+        again = similarity[cut].sort(dim=1, descending=True, stable=True)
+        values[cut], indices[cut] = again.values[:, :k], again.indices[:, :k]
+    indices = indices.sort(dim=1).values
+    values, order = similarity.gather(1, indices).sort(dim=1, descending=True, stable=True)
+    return values, indices.gather(1, order)
+
+
+def _rank(shares: Float[Tensor, "B C"], truth: Int64[Tensor, " B"]) -> Int64[Tensor, " B"]:
+    """How many classes come before the true one; all of them for a class the bank does not know."""
+    B, C = shares.shape
+    own = shares.gather(1, truth.clamp(max=C - 1)[:, None])  # [B, 1]
+    earlier = torch.arange(C, device=shares.device) < truth[:, None]
+    rank = ((shares > own) | ((shares == own) & earlier)).sum(dim=1)
+    return torch.where(truth < C, rank, C)

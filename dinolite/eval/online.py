@@ -1,0 +1,67 @@
+"""Is it learning? k-NN with the teacher's CLS feature now and then while a run goes on: the bank is
+the train split, the queries are the test split.
+
+DINO App. F.1 (k-NN protocol); the official loop only dumps weights for a later evaluation.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dinolite.config import Config
+from dinolite.data.datasets import load_pictures
+from dinolite.data.pictures import PictureDataset
+from dinolite.eval.features import extract_features
+from dinolite.eval.knn import knn_accuracy
+
+
+def evaluation_pictures(
+    config: Config, train: PictureDataset | None = None
+) -> tuple[PictureDataset, PictureDataset] | None:
+    """Bank and queries that `[evaluation]` describes; None if the data set has no labels."""
+    d, e = config.data, config.evaluation
+    spec, size = e.dataset or d.dataset, e.image_size or d.image_size
+    root = Path(d.root) if d.root is not None else None
+    same = train is not None and spec == d.dataset and size == d.image_size
+    bank = train if same and train is not None else load_pictures(spec, "train", size, root)
+    if len(bank.classes) < 2 or bool((bank.labels < 0).all()):
+        return None
+    if len(bank) > e.max_train:
+        # Evenly spread over the set, so that sorted classes stay balanced.
+        bank = bank.subset(torch.linspace(0, len(bank) - 1, e.max_train).long())
+    return bank, load_pictures(spec, "test", size, root)
+
+
+def evaluation_side(config: Config, pictures: PictureDataset) -> int | None:
+    """Side to which pictures are scaled: the setting, or the global crop's if they differ in size
+    or do not fit the patches; None = as they are."""
+    if config.evaluation.image_size is not None:
+        return config.evaluation.image_size
+    images = getattr(pictures, "images", None)
+    fits = isinstance(images, torch.Tensor) and all(
+        side % config.student.patch_size == 0 for side in images.shape[-2:]
+    )
+    return None if fits else config.crops.global_crops_size
+
+
+class KnnMonitor:
+    """Called with a backbone: {"knn": top-1 accuracy in percent}, or {} without labels."""
+
+    def __init__(self, config: Config, train: PictureDataset, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.pictures = evaluation_pictures(config, train)
+
+    def __call__(self, backbone: nn.Module) -> dict[str, float]:
+        if self.pictures is None:
+            return {}
+        k, crops = self.config.evaluation.knn_k, self.config.crops
+        sides = {
+            "size": evaluation_side(self.config, self.pictures[0]),
+            "mean": crops.rgb_mean,
+            "std": crops.rgb_std,
+        }
+        bank, queries = (extract_features(backbone, p, **sides).cls for p in self.pictures)
+        labels = [p.labels.to(self.device) for p in self.pictures]
+        accuracy = knn_accuracy(bank, labels[0], queries, labels[1], ks=(k,))
+        return {"knn": 100 * accuracy[k]}

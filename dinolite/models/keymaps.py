@@ -1,0 +1,193 @@
+"""The same backbone under three sets of parameter names: Meta's (ours), timm's and Hugging Face's.
+Each is a function from one of our names to theirs, from which both directions follow.
+
+Official `hub/backbones.py`; timm `models/eva.py`; transformers `models/dinov3_vit`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+Names = Callable[[str], list[str | None]]
+"""Our name -> their names of its parts along the first axis. None = a part they lack because it is
+zero (the bias of the keys); no parts = they do not store it, the start value holds."""
+
+SHOWN = 5  # names in a list of mistakes
+
+TIMM = {
+    "storage_tokens": "reg_token",
+    "ls1.gamma": "gamma_1",
+    "ls2.gamma": "gamma_2",
+    "mlp.w1.": "mlp.fc1_g.",
+    "mlp.w2.": "mlp.fc1_x.",
+    "mlp.w3.": "mlp.fc2.",
+}
+HUGGINGFACE = {
+    "blocks.": "layer.",
+    "cls_token": "embeddings.cls_token",
+    "mask_token": "embeddings.mask_token",
+    "storage_tokens": "embeddings.register_tokens",
+    "patch_embed.proj.": "embeddings.patch_embeddings.",
+    "attn.proj.": "attention.o_proj.",
+    "ls1.gamma": "layer_scale1.lambda1",
+    "ls2.gamma": "layer_scale2.lambda1",
+    "mlp.fc1.": "mlp.up_proj.",
+    "mlp.fc2.": "mlp.down_proj.",
+    "mlp.w1.": "mlp.gate_proj.",
+    "mlp.w2.": "mlp.up_proj.",
+    "mlp.w3.": "mlp.down_proj.",
+}
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be found, read or fitted; the message is one sentence that says why."""
+
+
+def meta_names(key: str) -> list[str | None]:
+    """Ours are the official names."""
+    return [key]
+
+
+def timm_names(key: str) -> list[str | None]:
+    """timm keeps no mask token and no RoPE periods (it computes them), and no bias of the keys."""
+    if key in ("mask_token", "rope_embed.periods") or key.endswith("bias_mask"):
+        return []
+    key = renamed(key, TIMM)
+    if key.endswith("qkv.bias"):
+        stem = key.removesuffix("qkv.bias")
+        return [f"{stem}q_bias", None, f"{stem}v_bias"]
+    return [key]
+
+
+def huggingface_names(key: str) -> list[str | None]:
+    """transformers has three projections for q, k, v, and computes the RoPE periods."""
+    if key == "rope_embed.periods" or key.endswith("bias_mask"):
+        return []
+    key = renamed(key, HUGGINGFACE)
+    if ".attn.qkv." in key:
+        parts: list[str | None] = [key.replace("attn.qkv", f"attention.{x}_proj") for x in "qkv"]
+        return [parts[0], None, parts[2]] if key.endswith("bias") else parts
+    return [key]
+
+
+def renamed(key: str, table: Mapping[str, str]) -> str:
+    for ours, theirs in table.items():
+        if ours in key:
+            key = key.replace(ours, theirs)
+    return key
+
+
+def unwrapped(state: Mapping[str, Any]) -> State:
+    """The backbone of a training checkpoint (the teacher's) or of a larger model, else all of it.
+
+    Raises:
+        WeightsError: something in it is not a tensor.
+    """
+    if isinstance(state.get("teacher"), Mapping):
+        state = state["teacher"]
+    if any(key.startswith("backbone.") for key in state):  # beside the heads
+        start = "backbone."
+        state = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+    if wrong := [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        raise WeightsError(f"not a state dict: {listed(wrong)} are not tensors")
+    return {re.sub(r"^(model\.)+", "", key): value for key, value in state.items()}
+
+
+def recognise(state: State) -> Names:
+    """Whose names these are.
+
+    Raises:
+        WeightsError: nobody's.
+    """
+    if "embeddings.cls_token" in state:
+        return huggingface_names
+    if "reg_token" in state or "blocks.0.gamma_1" in state:
+        return timm_names
+    if "cls_token" in state:
+        return meta_names
+    raise WeightsError(
+        f"these weights hold no DINOv3 ViT: their {len(state)} entries are named {listed(state)}"
+    )
+
+
+def shape_in(state: State, names: Names, key: str) -> tuple[int, ...] | None:
+    """The shape that our `key` has in their state, by its first part; None = they lack it."""
+    first = next(iter(names(key)), None)
+    return tuple(state[first].shape) if first is not None and first in state else None
+
+
+def pieces(own: State, names: Names) -> Iterator[tuple[str | None, Tensor]]:
+    """Their names, each with the piece of our weights (a view) that it stands for."""
+    for key, mine in own.items():
+        parts = names(key)
+        for part, piece in zip(parts, mine.chunk(max(len(parts), 1)), strict=False):
+            # transformers' mask token has the shape [1, 1, D], the official one [1, D]
+            yield part, piece[None] if part == "embeddings.mask_token" else piece
+
+
+def fill(own: State, state: State, names: Names, what: str) -> None:
+    """Copy their weights into ours, in place; what they do not store stays as it is.
+
+    Args:
+        own: `state_dict()` of our model, with start values.
+        state: their weights, any floating dtype.
+        names: whose names those are.
+        what: the architecture, for the message.
+
+    Raises:
+        WeightsError: naming every missing, unexpected or misshapen entry, by their names.
+    """
+    check(own, state, names, what)
+    for part, piece in pieces(own, names):
+        if part is None:
+            piece.zero_()
+        else:
+            piece.copy_(state[part])
+
+
+def check(own: State, state: State, names: Names, what: str) -> None:
+    """Names and shapes must agree exactly; see `fill`."""
+    expected = {part: list(piece.shape) for part, piece in pieces(own, names) if part is not None}
+    mistakes = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of the wrong shape": [
+            f"{key} {list(state[key].shape)} instead of {shape}"
+            for key, shape in expected.items()
+            if key in state and list(state[key].shape) != shape
+        ],
+    }
+    found = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in mistakes.items() if keys]
+    if found:
+        raise WeightsError(f"these weights do not fit {what}; {'; '.join(found)}")
+
+
+def listed(keys: Iterable[str]) -> str:
+    """The first few of many names."""
+    keys = list(keys)
+    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+
+
+def from_ours(own: State, names: Names, whose: str) -> dict[str, Tensor]:
+    """Our weights under their names, as copies.
+
+    Raises:
+        WeightsError: they have no place for something that changes the features.
+    """
+    if any(key.startswith("cls_norm.") for key in own):
+        raise WeightsError(f"{whose} has no place for cls_norm (untie_cls_and_patch_norms)")
+    used = {
+        key: value * own[f"{key}_mask"] if f"{key}_mask" in own else value  # bias x bias_mask
+        for key, value in own.items()
+        if not key.startswith("local_cls_norm.")  # in training only
+    }
+    out = {}
+    for part, piece in pieces(used, names):
+        if part is not None:
+            out[part] = piece.clone()
+        elif piece.any():
+            raise WeightsError(f"{whose} has no place for a bias of the keys (mask_k_bias = false)")
+    return out

@@ -1,0 +1,338 @@
+"""Data sets by name: what each gives, what is refused and how; splits, batches, memory or files."""
+
+import pickle
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dinolite.data.datasets import SPECS, PictureDataset, TensorPictures, load_pictures
+from dinolite.data.folders import load_files
+from dinolite.data.pictures import FilePictures, ListPictures, ScenePictures
+
+
+def save(path: Path, value: int = 0, size: tuple[int, int] = (6, 4)) -> None:
+    """A picture of one grey value, (width, height) in pixels, exactly kept by PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+def values(pictures: PictureDataset) -> list[int]:
+    """The grey value of each picture: which files these are."""
+    return [int(picture[0, 0, 0]) for picture in pictures]  # type: ignore[attr-defined]
+
+
+# --- specs ---
+
+
+def test_windows_and_scenes() -> None:
+    windows = load_pictures("windows", "test")
+    assert isinstance(windows, TensorPictures) and windows.images.shape == (1000, 3, 32, 32)
+    assert len(windows.classes) == 16 and windows.labels.max() == 15
+    assert load_pictures("windows", "test", image_size=24).images.shape == (1000, 3, 24, 24)  # type: ignore[attr-defined]
+    scenes = load_pictures("scenes", "test", image_size=32)
+    assert isinstance(scenes, ScenePictures)
+    assert scenes.images.shape == (1000, 3, 32, 32) and scenes.masks.shape == (1000, 32, 32)
+    part = scenes.subset([5, 2])
+    assert isinstance(part, ScenePictures) and torch.equal(part.masks, scenes.masks[[5, 2]])
+
+
+def test_photos_are_whole_and_can_be_shrunk() -> None:
+    photos = load_pictures("photos", image_size=64)
+    assert len(photos) == 16 and photos.labels.tolist() == list(range(16))
+    assert all(max(photos[i].shape) == 64 for i in range(16))
+    assert photos[photos.classes.index("coffee")].shape == (3, round(400 * 64 / 600), 64)
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"), [("window", "'windows'"), ("cifar", "'cifar10"), ("ImageNet", "'imagenet'")]
+)
+def test_misspelt_specs_get_a_hint(spec: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=rf"spec='{spec}'.*did you mean {hint}.*allowed: windows"):
+        load_pictures(spec)
+
+
+def test_unlike_anything_gets_the_list(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="allowed") as error:
+        load_pictures("zzzzzz")
+    assert "did you mean" not in str(error.value)
+    assert all(spec in str(error.value) for spec in SPECS)
+    with pytest.raises(ValueError, match="did you mean 'folder:"):
+        load_pictures(str(tmp_path))
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"split='val'.*allowed"):
+        load_pictures("windows", "val")
+    with pytest.raises(ValueError, match=r"image_size=0.*allowed"):
+        load_pictures("windows", image_size=0)
+
+
+@pytest.mark.parametrize("spec", ["cifar10", "cifar100", "stl10", "imagenette"])
+def test_nothing_is_downloaded_unasked(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as error:
+        load_pictures(spec, root=tmp_path / "here")
+    said = str(error.value)
+    assert spec in said and str(tmp_path / "here") in said and "download=True" in said
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_failed_download_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", no_network)
+    with pytest.raises(RuntimeError, match=r"cifar10.*could not be downloaded.*no network here"):
+        load_pictures("cifar10", root=tmp_path, download=True)
+
+
+def test_cifar10_as_its_files_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five training files and a test file, each a pickle of 2 pictures as rows R.. G.. B..."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rows = np.repeat(np.array([[10, 20, 30], [40, 50, 60]], dtype=np.uint8), 1024, axis=1)
+    for k, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        (folder / name).write_bytes(pickle.dumps({"data": rows + k, "labels": [k, 9]}))
+    names = [f"class {i}" for i in range(10)]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    train = load_pictures("cifar10", root=tmp_path)
+    assert isinstance(train, TensorPictures) and train.images.shape == (10, 3, 32, 32)
+    assert train[3].flatten(1).unique(dim=1).flatten().tolist() == [41, 51, 61]
+    assert train.labels.tolist() == [0, 9, 1, 9, 2, 9, 3, 9, 4, 9] and train.classes[9] == "class 9"
+    test = load_pictures("cifar10", "test", image_size=8, root=tmp_path)
+    assert test[0].shape == (3, 8, 8) and test[0][:, 4, 4].tolist() == [15, 25, 35]
+
+
+def test_stl10_takes_the_unlabelled_part_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def stl10(root: str, split: str, download: bool) -> types.SimpleNamespace:
+        asked.append(split)
+        data = np.zeros((2, 3, 96, 96), dtype=np.uint8)
+        return types.SimpleNamespace(data=data, labels=np.array([3, -1]), classes=["a"] * 10)
+
+    monkeypatch.setattr("torchvision.datasets.STL10", stl10)
+    assert load_pictures("stl10").labels.tolist() == [3, -1]
+    load_pictures("stl10", "test")
+    assert asked == ["train+unlabeled", "test"]
+
+
+def test_imagenette_by_its_words(tmp_path: Path) -> None:
+    for part, value in (("train", 1), ("val", 101)):
+        for k, wnid in enumerate(("n01440764", "n03888257")):
+            save(tmp_path / "imagenette2-160" / part / wnid / "x.JPEG", value + k)
+    train = load_pictures("imagenette", image_size=128, root=tmp_path)
+    assert train.classes == ("tench", "parachute") and train.labels.tolist() == [0, 1]
+    assert values(train) == [1, 2]
+    assert values(load_pictures("imagenette", "test", 160, tmp_path)) == [101, 102]
+    with pytest.raises(ValueError, match="imagenette"):  # larger pictures lie elsewhere
+        load_pictures("imagenette", image_size=320, root=tmp_path)
+
+
+def test_imagenet_needs_its_folders(tmp_path: Path) -> None:
+    for root in (None, tmp_path):
+        with pytest.raises(ValueError, match=r"imagenet.*train and val"):
+            load_pictures("imagenet", root=root)
+    save(tmp_path / "train" / "n01" / "a.png", 1)
+    save(tmp_path / "val" / "n01" / "b.png", 2)
+    assert values(load_pictures("imagenet", root=tmp_path)) == [1]
+    assert values(load_pictures("imagenet", "test", root=tmp_path)) == [2]
+
+
+def test_torchvision_stays_out_until_needed() -> None:
+    source = Path(sys.modules["dinolite.data.datasets"].__file__ or "").read_text()
+    assert "\nimport torchvision" not in source and "\nfrom torchvision" not in source
+
+
+# --- folders: layouts and splits ---
+
+
+def test_flat_folder_has_no_labels_and_every_tenth_is_for_the_test(tmp_path: Path) -> None:
+    for i in range(25):
+        save(tmp_path / f"{i:02}.png", i)
+    train = load_pictures(f"folder:{tmp_path}")
+    test = load_pictures(f"folder:{tmp_path}", "test")
+    assert values(test) == [9, 19]
+    assert values(train) == [i for i in range(25) if i not in (9, 19)]
+    assert train.labels.tolist() == [-1] * 23 and train.classes == ()
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / "cat" / f"{i}.png", i)
+    for i in range(10):
+        save(tmp_path / "ant" / "deeper" / f"{i}.png", 100 + i)
+    save(tmp_path / "loose.png", 200)
+    train = load_pictures(f"folder:{tmp_path}")
+    test = load_pictures(f"folder:{tmp_path}", "test")
+    assert train.classes == test.classes == ("ant", "cat")
+    seen = dict(zip(values(train), train.labels.tolist(), strict=True))
+    seen |= dict(zip(values(test), test.labels.tolist(), strict=True))
+    assert len(seen) == 21 and len(test) == 2  # nothing in both, nothing lost
+    assert all(seen[i] == 1 and seen[100 + i] == 0 for i in range(10)) and seen[200] == -1
+
+
+@pytest.mark.parametrize("held_out", ["test", "val"])
+def test_split_folders(tmp_path: Path, held_out: str) -> None:
+    save(tmp_path / "train" / "b" / "1.png", 1)
+    save(tmp_path / held_out / "a" / "2.png", 2)
+    save(tmp_path / held_out / "b" / "3.png", 3)
+    train = load_pictures(f"folder:{tmp_path}")
+    test = load_pictures(f"folder:{tmp_path}", "test")
+    assert values(train) == [1] and values(test) == [2, 3]
+    # A class seen in one split only must not shift the numbers of the other.
+    assert train.classes == test.classes == ("a", "b")
+    assert train.labels.tolist() == [1] and test.labels.tolist() == [0, 1]
+
+
+def test_unreadable_pictures_do_not_move_the_splits(tmp_path: Path) -> None:
+    for i in range(20):
+        save(tmp_path / f"{i:02}.png", i)
+    (tmp_path / "03.png").write_bytes(b"")
+    assert values(load_pictures(f"folder:{tmp_path}", "test")) == [9, 19]
+
+
+@pytest.mark.parametrize("make", ["missing", "empty", "text only", "broken only", "too few"])
+def test_folders_that_give_nothing(tmp_path: Path, make: str) -> None:
+    folder, split = tmp_path / "pictures", "train"
+    if make != "missing":
+        folder.mkdir()
+    if make == "text only":
+        (folder / "notes.txt").write_text("hello")
+    if make == "broken only":
+        (folder / "a.jpg").write_bytes(b"no picture")
+    if make == "too few":
+        save(folder / "a.png")
+        split = "test"
+    with pytest.raises(ValueError, match="allowed") as error:
+        load_pictures(f"folder:{folder}", split)
+    assert str(folder) in str(error.value)
+
+
+def test_what_is_no_picture_is_skipped_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 1)
+    save(tmp_path / ".thumbnails" / "b.png", 2)
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "c.jpg").mkdir()
+    (tmp_path / "no suffix").write_bytes((tmp_path / "a.png").read_bytes())
+    pictures = load_pictures(f"folder:{tmp_path}")
+    assert values(pictures) == [1] and pictures.labels.tolist() == [-1]
+    assert len(pictures.skipped) == 3
+    for name in ("notes.txt", ".thumbnails", "no suffix"):
+        assert sum(name in sentence for sentence in pictures.skipped) == 1
+
+
+def test_circles_of_links_end(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "1.png", 1)
+    save(tmp_path / "elsewhere" / "2.png", 2)
+    home = tmp_path / "a"
+    (home / "round").symlink_to(home)
+    (home / "up").symlink_to(tmp_path / "a" / "round")
+    (home / "away").symlink_to(tmp_path / "elsewhere")
+    (home / "broken.png").symlink_to(home / "gone.png")
+    pictures = load_pictures(f"folder:{home}")
+    assert sorted(values(pictures)) == [1, 2]  # each once, links followed
+    assert len(pictures.skipped) == 1 and "broken.png" in pictures.skipped[0]
+
+
+# --- memory, files, batches ---
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    for i in range(9):
+        save(tmp_path / "ab"[i % 2] / f"{i}.png", 10 + i, size=(4 + i, 12 - i))
+    return tmp_path
+
+
+def test_files_on_each_access_are_the_same_as_in_memory(mixed: Path) -> None:
+    held = load_pictures(f"folder:{mixed}", image_size=8)
+    lazy = load_pictures(f"folder:{mixed}", image_size=8, cache_bytes=100)
+    assert isinstance(held, ListPictures) and isinstance(lazy, FilePictures)
+    assert len(held) == len(lazy) == 9 and held.classes == lazy.classes
+    assert torch.equal(held.labels, lazy.labels)
+    assert all(torch.equal(held[i], lazy[i]) for i in range(9))
+    for a, b in zip(held.batch([3, 1, 4]), lazy.batch(torch.tensor([3, 1, 4])), strict=True):
+        assert torch.equal(a, b)
+    part = lazy.subset([2, 0])
+    assert isinstance(part, FilePictures) and torch.equal(part[1], held[0])
+
+
+def test_batch_pads_to_the_right_and_below(mixed: Path) -> None:
+    pictures = load_pictures(f"folder:{mixed}")
+    canvas, sizes = pictures.batch([0, 8])
+    assert sizes.tolist() == [list(pictures[0].shape[1:]), list(pictures[8].shape[1:])]
+    assert canvas.dtype == torch.uint8 and canvas.shape == (2, 3, *sizes.amax(0).tolist())
+    for i, (k, (h, w)) in enumerate(zip([0, 8], sizes.tolist(), strict=True)):
+        assert torch.equal(canvas[i, :, :h, :w], pictures[k])
+        assert canvas[i].sum() == pictures[k].sum()  # nothing but 0 outside
+
+
+def test_one_size_goes_into_one_tensor(tmp_path: Path) -> None:
+    for i in range(5):
+        save(tmp_path / f"{i}.png", i)
+    pictures = load_pictures(f"folder:{tmp_path}")
+    assert isinstance(pictures, TensorPictures) and pictures.images.shape == (5, 3, 4, 6)
+    canvas, sizes = pictures.batch([4, 0])
+    assert canvas[:, 0, 0, 0].tolist() == [4, 0] and sizes.tolist() == [[4, 6], [4, 6]]
+    part = pictures.subset(torch.tensor([3, 1]))
+    assert values(part) == [3, 1] and part.batch([0])[0][0, 0, 0, 0] == 3
+
+
+def test_unreadable_files_are_left_out_or_replaced(tmp_path: Path) -> None:
+    for i in range(5):
+        save(tmp_path / "ab"[i // 3] / f"{i}.png", i)
+    (tmp_path / "a" / "2.png").write_bytes(b"broken")
+    held = load_pictures(f"folder:{tmp_path}")
+    assert values(held) == [0, 1, 3, 4] and held.labels.tolist() == [0, 0, 1, 1]
+    assert len(held.skipped) == 1 and "2.png" in held.skipped[0]
+    lazy = load_pictures(f"folder:{tmp_path}", cache_bytes=10)
+    assert isinstance(lazy, FilePictures) and len(lazy) == 5 and not lazy.skipped
+    for _ in range(2):  # told once, however often it is asked for
+        assert int(lazy[2][0, 0, 0]) == 3
+        assert lazy.batch([2, 0])[0][:, 0, 0, 0].tolist() == [3, 0]
+    assert len(lazy.skipped) == 1 and "2.png" in lazy.skipped[0]
+    assert lazy.labels.tolist() == [0, 0, 1, 1, 1]  # the label of the picture that is shown
+
+
+def test_a_misleading_probe_still_ends_within_memory(tmp_path: Path) -> None:
+    """Of 1100 files one in 17 is probed; those have one pixel, the others 400."""
+    paths = [tmp_path / f"{i:04}.png" for i in range(1100)]
+    for i, path in enumerate(paths):
+        save(path, i % 250, size=(1, 1) if i % 17 == 0 else (20, 20))
+    paths[1].write_bytes(b"")
+    labels, skipped = torch.arange(1100), ["before"]
+    pictures = load_files(paths, labels, (), skipped, cache_bytes=500_000)
+    assert isinstance(pictures, FilePictures) and len(pictures) == 1099
+    assert len(pictures.skipped) == 2 and "0001.png" in pictures.skipped[1]
+    assert pictures.labels.tolist() == [0, *range(2, 1100)]
+    assert values(pictures.subset([0, 1, 1098])) == [0, 2, 1099 % 250]
+
+
+def test_index_out_of_range(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.png", size=(9, 9))
+    for cache in (2**31, 10):
+        pictures = load_pictures(f"folder:{tmp_path}", cache_bytes=cache)
+        assert torch.equal(pictures[-1], pictures[1])
+        with pytest.raises(IndexError):
+            pictures[2]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2).long()),
+        (torch.zeros(2, 1, 4, 4).byte(), torch.zeros(2).long()),
+        (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3).long()),
+    ],
+)
+def test_wrong_tensors_are_refused(images: Tensor, labels: Tensor) -> None:
+    with pytest.raises(Exception, match=r"images|labels"):
+        TensorPictures(images, labels, ("a",))
