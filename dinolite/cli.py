@@ -1,10 +1,11 @@
-"""The command `dinolite`: train, eval, show, lab, check.
+"""The command `dinolite`: train, eval, show, recipes, lab, check.
 
 Mistakes of the user end in one sentence and exit code 2; `--debug` shows the traceback instead.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,31 +14,32 @@ import typer
 
 app = typer.Typer(
     help="DINOv3 in miniature: train, evaluate and look at self-supervised vision transformers.",
+    epilog="A mistake ends in one sentence; --debug, anywhere, shows the traceback as well.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+DATA = "windows, scenes, photos, folder:PATH, cifar10, cifar100, stl10, imagenette or imagenet."
 Run = Annotated[Path, typer.Argument(help="Folder of a run, as made by `dinolite train`.")]
+Recipe = Annotated[
+    str | None, typer.Argument(help="A packaged recipe (see `dinolite recipes`) or a .toml file.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes, such as optim.lr.peak=1e-3 student.depth=6.")
+]
 
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(help="A packaged recipe or a .toml file; see `dinolite recipes`."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="Changes, such as optim.lr.peak=1e-3 or student.depth=6."),
-    ] = None,
+    recipe: Recipe = None,
+    overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. A run in it is continued.")
+        Path | None,
+        typer.Option(help="Folder for the results [runs/RECIPE]. A run in it is continued."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="windows, scenes, photos, folder:PATH, cifar10, ...")
-    ] = None,
+    data: Annotated[str | None, typer.Option(help=DATA)] = None,
     allow_changes: Annotated[
         bool, typer.Option(help="Continue a run although settings have changed.")
     ] = False,
@@ -48,53 +50,47 @@ def train(
     Without a recipe: `demo`, or `folder` where --data names a folder.
     """
     from dinolite.config import load_config
-    from dinolite.distributed import is_main
+    from dinolite.distributed import is_main_rank
     from dinolite.train.train import train as run
 
     changes = list(overrides or [])
-    if recipe is not None and "=" in recipe:  # no recipe, the first word is already a change
+    if recipe is not None and "=" in recipe:  # no recipe: the first word is already a change
         changes, recipe = [recipe, *changes], None
-    if recipe is None:
-        recipe = "folder" if (data or "").startswith("folder:") else "demo"
+    recipe = recipe or ("folder" if (data or "").startswith("folder:") else "demo")
+    out = out or Path("runs", Path(recipe).stem)
     changes += [f"data.dataset={data}"] if data else []
-    changes += (
-        [f"train.output_dir={out}"] if out else [f"train.output_dir=runs/{Path(recipe).stem}"]
-    )
-    config = load_config(recipe, changes)
-    for name in ("output_dir",):
-        typer.echo(f"recipe {recipe} -> {getattr(config.train, name)}")
+    config = load_config(recipe, [*changes, f"train.output_dir={out}"])
+    if is_main_rank():
+        typer.echo(f"recipe {recipe} -> {out}")
     result = run(config, progress=sys.stderr.isatty(), allow_changes=allow_changes)
-    if report and is_main():
-        evaluate_and_draw(result.folder)
-
-
-def evaluate_and_draw(folder: Path) -> None:
-    from dinolite.summary import draw_report, evaluate_run, print_table
-
-    rows = evaluate_run(folder)
-    print_table(rows)
-    typer.echo(f"report: {draw_report(folder)}")
+    if report and is_main_rank():
+        evaluate(result.folder)
+        show(result.folder)
 
 
 @app.command("eval")
-def evaluate(run: Run) -> None:
-    """k-NN, linear probe and patch segmentation of a run, beside pixels and an untrained net."""
-    from dinolite.summary import evaluate_run, print_table
+def evaluate(
+    run: Run,
+    data: Annotated[str | None, typer.Option(help="Other labelled pictures: " + DATA)] = None,
+) -> None:
+    """k-NN, linear probe and segmentation of a run, beside raw pixels and an untrained net."""
+    from dinolite.summary import evaluate_run, open_finished, print_table
 
-    print_table(evaluate_run(run))
+    print_table(evaluate_run(open_finished(run), data))
 
 
 @app.command()
 def show(run: Run) -> None:
-    """Draw report.html for a run: curves, attention, PCA, similarity, beside an untrained net."""
-    from dinolite.summary import draw_report
+    """Draw report.html for a run: curves, neighbours, similarity, PCA, attention."""
+    from dinolite.show import draw_report
+    from dinolite.summary import open_finished
 
-    typer.echo(f"report: {draw_report(run)}")
+    typer.echo(f"report: {draw_report(open_finished(run))}")
 
 
 @app.command()
 def recipes() -> None:
-    """List the packaged recipes with the first lines of each."""
+    """List the packaged recipes: what each is for, what it costs and reaches."""
     from dinolite.config import recipe_header, recipe_names
 
     for name in recipe_names():
@@ -106,8 +102,6 @@ def lab(
     folder: Annotated[Path, typer.Argument(help="Folder with notebooks.")] = Path("lessons"),
 ) -> None:
     """Open the lessons in JupyterLab, on this machine only."""
-    import subprocess
-
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; start `dinolite lab` where lessons/ is")
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", str(folder)]
@@ -115,22 +109,15 @@ def lab(
 
 
 @app.command()
-def check(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe to check.")] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="Changes to it.")] = None,
-) -> None:
-    """Check this installation, or the settings of a recipe."""
-    from dinolite.config import load_config, recipe_names, to_toml
+def check(recipe: Recipe = None, overrides: Overrides = None) -> None:
+    """Check this installation, or the settings of a recipe, which are printed in full."""
+    from dinolite.config import load_config, to_toml
+    from dinolite.installation import describe_installation
 
     if recipe is not None:
         typer.echo(to_toml(load_config(recipe, overrides or [])))
         return
-    for name in recipe_names():
-        load_config(name)
-        typer.echo(f"recipe {name}: ok")
-    from dinolite.summary import check_installation
-
-    for line in check_installation():
+    for line in describe_installation():
         typer.echo(line)
 
 

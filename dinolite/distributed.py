@@ -34,6 +34,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def is_main_rank() -> bool:
+    """The same before the group is joined and after it was left: what torchrun said."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def pick_device(wanted: str = "auto") -> torch.device:
     """ "auto": this process's GPU if there is one, else the CPU."""
     if wanted != "auto":
@@ -70,13 +75,26 @@ def all_reduce(x: Tensor, op: Literal["sum", "max"] = "sum") -> Tensor:
     return x
 
 
+class GatherWithGradient(torch.autograd.Function):
+    """Everyone's tensors, stacked; backwards, everyone's gradients of one's own are summed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.stack(parts)  # [world, B, ...]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return all_reduce(grads[0].contiguous())[rank()]
+
+
 def all_gather(x: Tensor) -> Tensor:
     """The processes' tensors [B, ...] one after another [world x B, ...]; gradients flow back."""
     if world_size() == 1:
         return x
-    from torch.distributed.nn.functional import all_gather as gather_with_gradient
-
-    return torch.cat(gather_with_gradient(x))
+    gathered: Tensor = GatherWithGradient.apply(x)
+    return gathered.flatten(0, 1)
 
 
 def barrier() -> None:

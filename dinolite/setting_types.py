@@ -13,6 +13,10 @@ Iterations = Annotated[int, Field(ge=0)]
 Range = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
 Triple = Annotated[tuple[float, float, float], Field(strict=False)]
 Factor = Annotated[float, Field(ge=1)]
+Arch = Literal[
+    "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_so400m", "vit_huge2", "vit_giant2",
+    "vit_7b",
+]  # fmt: skip
 
 
 class Section(BaseModel):

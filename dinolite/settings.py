@@ -1,13 +1,13 @@
-"""Every setting of a run: its name, type, default, meaning and allowed range. A default lives here
-and nowhere else. Names and defaults are those of the official `configs/ssl_default_config.yaml`
-unless a description says otherwise; durations are iterations everywhere (the official "epoch" is
-1250 of them)."""
+"""Every setting of a run: name, type, default, meaning, allowed range. A default lives here and
+nowhere else. Names and defaults are those of the official `configs/ssl_default_config.yaml` unless
+said otherwise; durations are iterations everywhere (the official "epoch" is 1250 of them)."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from dinolite.setting_types import (
+    Arch,
     Count,
     Factor,
     Fraction,
@@ -33,10 +33,7 @@ class DataConfig(Section):
 
 
 class StudentConfig(Section):
-    arch: Literal[
-        "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_so400m", "vit_huge2", "vit_giant2",
-        "vit_7b",
-    ] = "vit_small"  # fmt: skip
+    arch: Arch = "vit_small"
     """A named size; the next four change parts of it."""
     embed_dim: Count | None = None
     depth: Count | None = None
@@ -140,12 +137,11 @@ class CropsConfig(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     grayscale_prob: Fraction = 0.2
     blur_prob: Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)] = (0.0, 0.9, 0.5)
-    """First global, second global, local crops. The official YAML says 1, 0.1, 0.5 and its code
-    inverts them; these are what the released models were trained with."""
+    """First global, second global (which alone is solarised), local crops. The official YAML says
+    1, 0.1, 0.5 and its code inverts them; the released models were trained with these."""
     blur_sigma: Annotated[tuple[float, float], Field(strict=False)] = (0.1, 2.0)
     """Range in pixels; the kernel has 9 x 9."""
     solarize_prob: Fraction = 0.2
-    """Second global crop only."""
     rgb_mean: Triple = (0.485, 0.456, 0.406)
     rgb_std: Triple = (0.229, 0.224, 0.225)
     pipeline: Literal["batched", "per_image"] = "batched"

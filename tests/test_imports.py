@@ -15,6 +15,7 @@ FLOORS = {
     "dinolite": 0,
     "dinolite.config": 0,
     "dinolite.settings": 0,
+    "dinolite.recipe_files": 0,
     "dinolite.setting_types": 0,
     "dinolite.checks": 0,
     "dinolite.distributed": 0,
@@ -31,6 +32,8 @@ FLOORS = {
     "dinolite.train.state": 5,
     "dinolite.train.run_folder": 5,
     "dinolite.summary": 5,
+    "dinolite.show": 5,
+    "dinolite.installation": 5,
     "dinolite.cli": 6,
     "dinolite.__main__": 7,
 }
@@ -56,6 +59,8 @@ def misstep(module: str, target: str) -> str:
         return "only loss/, checkpointer and the training loop know that other processes exist"
     if ours == theirs or floor == other == 0 or floor == other == LOOP:
         return ""
+    if (ours, theirs) == ("dinolite.viz", "dinolite.eval"):
+        return ""  # a picture shows what a measure counts
     if other >= floor:
         return f"floor {floor} may not import floor {other}"
     if other in BARRED.get(ours, set()):

@@ -5,7 +5,7 @@ DINO App. F.1; official `eval/knn.py`.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -100,19 +100,17 @@ def best_pixel_knn(
     found = []
     for side in sides:
         bank, queries = pixel_features(train_images, side), pixel_features(test_images, side)
-        pairs: dict[Literal["raw", "data set", "picture"], tuple[Tensor, Tensor]] = {
-            "raw": (bank, queries),
-            "data set": (bank - bank.mean(dim=0), queries - bank.mean(dim=0)),
-            "picture": (_own_centred(bank), _own_centred(queries)),
+        zero = bank.new_zeros(1)
+        means = {
+            "raw": (zero, zero),
+            "data set": (bank.mean(dim=0), bank.mean(dim=0)),
+            "picture": (bank.mean(dim=1, keepdim=True), queries.mean(dim=1, keepdim=True)),
         }
-        for centre, (train_x, test_x) in pairs.items():
+        for centre, (mean, test_mean) in means.items():
+            train_x, test_x = bank - mean, queries - test_mean
             accuracy = knn_accuracy(train_x, train_y, test_x, test_y, ks)
             found += [PixelBaseline(accuracy[k], side, centre, k) for k in ks]
     return max(found, key=lambda one: one.accuracy)
-
-
-def _own_centred(x: Tensor) -> Tensor:
-    return x - x.mean(dim=1, keepdim=True)
 
 
 def _votes(
@@ -159,7 +157,7 @@ def nearest(
 
 def _rank(shares: Float[Tensor, "B C"], truth: Int64[Tensor, " B"]) -> Int64[Tensor, " B"]:
     """How many classes come before the true one; all of them for a class the bank does not know."""
-    B, C = shares.shape
+    C = shares.shape[1]
     own = shares.gather(1, truth.clamp(max=C - 1)[:, None])  # [B, 1]
     earlier = torch.arange(C, device=shares.device) < truth[:, None]
     rank = ((shares > own) | ((shares == own) & earlier)).sum(dim=1)

@@ -11,7 +11,7 @@ from torch import nn
 
 from dinolite.config import Config
 from dinolite.data.datasets import load_pictures
-from dinolite.data.pictures import PictureDataset
+from dinolite.data.pictures import PictureDataset, TensorPictures
 from dinolite.eval.features import extract_features
 from dinolite.eval.knn import knn_accuracy
 
@@ -38,9 +38,8 @@ def evaluation_side(config: Config, pictures: PictureDataset) -> int | None:
     or do not fit the patches; None = as they are."""
     if config.evaluation.image_size is not None:
         return config.evaluation.image_size
-    images = getattr(pictures, "images", None)
-    fits = isinstance(images, torch.Tensor) and all(
-        side % config.student.patch_size == 0 for side in images.shape[-2:]
+    fits = isinstance(pictures, TensorPictures) and all(
+        side % config.student.patch_size == 0 for side in pictures.images.shape[-2:]
     )
     return None if fits else config.crops.global_crops_size
 
@@ -56,12 +55,11 @@ class KnnMonitor:
         if self.pictures is None:
             return {}
         k, crops = self.config.evaluation.knn_k, self.config.crops
-        sides = {
-            "size": evaluation_side(self.config, self.pictures[0]),
-            "mean": crops.rgb_mean,
-            "std": crops.rgb_std,
-        }
-        bank, queries = (extract_features(backbone, p, **sides).cls for p in self.pictures)
+        size = evaluation_side(self.config, self.pictures[0])
+        bank, queries = (
+            extract_features(backbone, p, size=size, mean=crops.rgb_mean, std=crops.rgb_std).cls
+            for p in self.pictures
+        )
         labels = [p.labels.to(self.device) for p in self.pictures]
         accuracy = knn_accuracy(bank, labels[0], queries, labels[1], ks=(k,))
         return {"knn": 100 * accuracy[k]}

@@ -40,6 +40,8 @@ class SelfAttentionBlock(nn.Module):
         super().__init__()
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path = {drop_path}; it must be in [0, 1)")
+        if ffn_layer not in FFN_LAYERS:
+            raise ValueError(f"ffn_layer = {ffn_layer!r}; use one of {', '.join(FFN_LAYERS)}")
         self.norm1 = norm_layer(dim)
         self.attn = SelfAttention(dim, num_heads, qkv_bias, proj_bias, mask_k_bias)
         self.ls1 = LayerScale(dim, init_values) if init_values else nn.Identity()

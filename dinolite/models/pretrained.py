@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from dinolite.config import StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias
@@ -121,7 +121,7 @@ def fitted(config: StudentConfig, state: State, names: Names, what: str) -> Dino
     """The model that `config` describes, filled with a state dict, in eval mode."""
     model = skeleton(config, state, names).to_empty(device="cpu")
     model.rope_embed.reset_parameters()
-    torch.nn.init.zeros_(model.mask_token)
+    nn.init.zeros_(model.mask_token)
     for module in model.modules():
         if isinstance(module, LinearKMaskedBias):
             module.reset_bias_mask()
@@ -141,7 +141,7 @@ def skeleton(config: StudentConfig, state: State, names: Names) -> DinoVisionTra
 
 
 def save_backbone(
-    model_or_state: DinoVisionTransformer | State,
+    model_or_state: nn.Module | State,
     config: StudentConfig,
     path: str | Path,
     metadata: Mapping[str, str] | None = None,

@@ -40,7 +40,8 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
             "which was refused"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or "it ends too early").splitlines()[0]
+        raise WeightsError(f"{path} cannot be read: {reason}") from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict")
     return dict(state)

@@ -48,6 +48,6 @@ class FiniteGuard:
         named = [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
         raise NonFiniteError(
             f"iteration {int(self.iteration)}: {', '.join(named)} not finite; the run stopped "
-            "before the optimiser's step, and the last checkpoint is good. Try a lower optim.lr.peak, a "
-            "longer warm-up or a smaller optim.clip_grad"
+            "before the optimiser's step, and the last checkpoint is good. Try a lower "
+            "optim.lr.peak, a longer warm-up or a smaller optim.clip_grad"
         )

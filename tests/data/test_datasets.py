@@ -96,6 +96,7 @@ def test_cifar10_as_its_files_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     rows = np.repeat(np.array([[10, 20, 30], [40, 50, 60]], dtype=np.uint8), 1024, axis=1)
+    rows[1, 1024 + 32 * 2 + 5] = 200  # the second picture's green, row 2, column 5
     for k, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
         (folder / name).write_bytes(pickle.dumps({"data": rows + k, "labels": [k, 9]}))
     names = [f"class {i}" for i in range(10)]
@@ -103,7 +104,8 @@ def test_cifar10_as_its_files_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
     train = load_pictures("cifar10", root=tmp_path)
     assert isinstance(train, TensorPictures) and train.images.shape == (10, 3, 32, 32)
-    assert train[3].flatten(1).unique(dim=1).flatten().tolist() == [41, 51, 61]
+    assert train[2].flatten(1).unique(dim=1).flatten().tolist() == [11, 21, 31]
+    assert train[3][:, 2, 5].tolist() == [41, 201, 61] and train[3][1].sum() == 51 * 1023 + 201
     assert train.labels.tolist() == [0, 9, 1, 9, 2, 9, 3, 9, 4, 9] and train.classes[9] == "class 9"
     test = load_pictures("cifar10", "test", image_size=8, root=tmp_path)
     assert test[0].shape == (3, 8, 8) and test[0][:, 4, 4].tolist() == [15, 25, 35]

@@ -94,6 +94,30 @@ def test_colour_tells_nothing(train: Scenes, test: Scenes) -> None:
     assert vote(-torch.cdist(b / spread, a / spread), train, test) < 0.18  # chance is 0.125
 
 
+def moments(scenes: Scenes) -> tuple[Tensor, Tensor]:
+    """Mean colour of the main objects [n, 3], and skewness of their brightness [n]."""
+    main = (scenes.masks == scenes.labels[:, None, None] + 1)[:, None].float()
+    x, area = scenes.images.float(), main.sum((2, 3))
+    grey = x.mean(1, keepdim=True)
+    away = (grey - ((grey * main).sum((2, 3)) / area)[:, :, None, None]) * main
+    spread = ((away**2).sum((2, 3)) / area).sqrt()
+    skew = (away**3).sum((2, 3)) / area / spread**3
+    return (x * main).sum((2, 3)) / area, skew[:, 0]
+
+
+def test_the_colour_of_the_object_itself_tells_nothing(train: Scenes, test: Scenes) -> None:
+    (a, _), (b, _) = moments(train), moments(test)
+    assert vote(-torch.cdist(b, a), train, test) < 0.18
+
+
+def test_dots_are_light_on_dark_as_often_as_dark_on_light(train: Scenes) -> None:
+    dotted = torch.tensor(["dotted" in name for name in CLASSES])[train.labels]
+    _, skew = moments(train)
+    n = int(dotted.sum())
+    assert n > 400 and abs((skew[dotted] > 0).float().mean() - 0.5) < 5 * 0.5 / math.sqrt(n)
+    assert skew[dotted].abs().mean() > 2 * skew[~dotted].abs().mean()  # dots are the smaller part
+
+
 @pytest.mark.parametrize("pool", [1, 8])
 def test_raw_pixels_tell_little(train: Scenes, test: Scenes, pool: int) -> None:
     a, b = (avg_pool2d(s.images.float(), pool).flatten(1) for s in (train, test))

@@ -1,0 +1,51 @@
+"""Where does the CLS token look? One map per head over the picture.
+
+DINO Fig. 1, Sec. 4.2.2 "Probing the self-attention map"; not in the official DINOv3 code.
+"""
+
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dinolite.viz.style import panels, show_image, show_map
+
+
+def attention_grid(
+    attention: Float[Tensor, "h T T"], grid: tuple[int, int], query: int = 0
+) -> Float[Tensor, "h rows cols"]:
+    """Attention of one query token to the patches, on their grid.
+
+    Args:
+        attention: probabilities (query, key); the last rows x cols tokens are the patches, before
+            them stand CLS and the storage tokens.
+        query: number of the query among all T tokens; 0 = CLS.
+
+    Raises:
+        ValueError: the grid has more patches than there are tokens after CLS.
+    """
+    rows, cols = grid
+    if rows * cols >= attention.shape[-1]:
+        raise ValueError(f"grid {rows} x {cols} does not fit into {attention.shape[-1]} tokens")
+    return attention[:, query, -rows * cols :].unflatten(1, grid)
+
+
+def attention_figure(
+    image: UInt8[Tensor, "3 H W"],
+    attentions: dict[str, Float[Tensor, "h T T"]],
+    grid: tuple[int, int],
+    query: int = 0,
+) -> Figure:
+    """One row per network: the picture, the mean over heads, then each head.
+
+    Args:
+        attentions: {"trained": ..., "untrained": ...}; all have the same number of heads.
+    """
+    heads = next(iter(attentions.values())).shape[0]
+    figure, axes = panels(len(attentions), heads + 2, aspect=image.shape[1] / image.shape[2])
+    for row, (name, attention) in zip(axes, attentions.items(), strict=True):
+        maps = attention_grid(attention, grid, query)
+        show_image(row[0], image, name)
+        for i, (ax, values) in enumerate(zip(row[1:], torch.cat([maps.mean(0)[None], maps]))):  # noqa: B905
+            show_map(ax, values, f"head {i - 1}" if i else "mean of heads", vmin=0)
+    return figure

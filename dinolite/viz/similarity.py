@@ -1,0 +1,54 @@
+"""Pick a patch: where, in this picture and in others, are patches like it?
+
+DINOv3 Fig. 3 (cosine similarity maps); the official code has no notebook for it.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from dinolite.viz.style import DIVERGING, panels, show_image, show_map
+
+
+def similarity_map(
+    patches: Float[Tensor, "n D h w"], row: int, column: int, picture: int = 0, center: bool = True
+) -> Float[Tensor, "n h w"]:
+    """Cosine of every patch of n pictures with patch (row, column) of one of them, -1 to 1.
+
+    Args:
+        center: subtract the mean patch of all pictures first; otherwise what all patches have in
+            common hides the differences.
+    """
+    n, _, h, w = patches.shape
+    if not (0 <= row < h and 0 <= column < w and 0 <= picture < n):
+        raise ValueError(
+            f"patch ({row}, {column}) of picture {picture}; there are {n} pictures of {h} x {w}"
+        )
+    if center:
+        patches = patches - patches.mean(dim=(0, 2, 3), keepdim=True)
+    x = F.normalize(patches, dim=1)
+    return (x * x[picture, :, row, column, None, None]).sum(dim=1)
+
+
+def similarity_figure(
+    images: UInt8[Tensor, "n 3 H W"],
+    patches: dict[str, Float[Tensor, "n D h w"]],
+    row: int,
+    column: int,
+) -> Figure:
+    """Pictures in the first row, the chosen patch framed in the first of them; below, one row of
+    similarities per network."""
+    figure, axes = panels(1 + len(patches), len(images), aspect=images.shape[2] / images.shape[3])
+    for ax, image in zip(axes[0], images, strict=True):
+        show_image(ax, image)
+    h, w = next(iter(patches.values())).shape[-2:]
+    height, width = images.shape[2] / h, images.shape[3] / w
+    corner = (column * width - 0.5, row * height - 0.5)
+    axes[0][0].add_patch(Rectangle(corner, width, height, fill=False, color="#D55E00", lw=2))
+    for line, (name, features) in zip(axes[1:], patches.items(), strict=True):
+        maps = similarity_map(features, row, column)
+        for i, (ax, values) in enumerate(zip(line, maps, strict=True)):
+            show_map(ax, values, name if i == 0 else "", DIVERGING, vmin=-1, vmax=1)
+    return figure

@@ -1,0 +1,97 @@
+"""One look for every figure: colours that colour-blind readers can tell apart, small quiet axes,
+and files that come out the same each time.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""The palette of Okabe and Ito, made for colour-blind readers."""
+HEAT = "viridis"
+DIVERGING = "PuOr"  # -1 to 1, white in the middle
+SETTINGS: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+    "svg.hashsalt": "dinolite",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Figures made inside look like all the others."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({**SETTINGS, "axes.prop_cycle": mpl.cycler(color=COLORS)}):
+        yield
+
+
+def panels(rows: int, columns: int, width: float = 9.0, aspect: float = 1.0) -> tuple[Figure, list]:
+    """A figure of rows x columns pictures without axes, and its axes row by row.
+
+    `aspect`: height / width of a panel. The figure belongs to nobody: pyplot does not keep it.
+    """
+    with style():
+        side = width / columns
+        figure = Figure(figsize=(width, rows * (side * aspect + 0.25)), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+    return figure, axes.tolist()
+
+
+def to_picture(image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]) -> Tensor:
+    """[H, W, 3] in [0, 1] from uint8, or from floats in [0, 1]."""
+    picture = image.detach().cpu().permute(1, 2, 0)
+    return picture.float() / 255 if image.dtype == torch.uint8 else picture.float().clamp(0, 1)
+
+
+def show_image(
+    ax: Axes, image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"], title: str = ""
+) -> None:
+    """Draw a picture into a panel."""
+    ax.imshow(to_picture(image).numpy())
+    ax.set_title(title, fontsize=9)
+
+
+def show_map(
+    ax: Axes,
+    values: Float[Tensor, "h w"],
+    title: str = "",
+    cmap: str = HEAT,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> None:
+    """Draw a value per patch into a panel; vmin and vmax have the ends of the colour scale."""
+    ax.imshow(values.detach().cpu().float().numpy(), cmap=cmap, vmin=vmin, vmax=vmax)
+    ax.set_title(title, fontsize=9)
+
+
+def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
+    """The figure as a PNG without dates or versions in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
+    """Write the PNG; a half-written file never stands in its place."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(png_bytes(figure, dpi))
+    os.replace(temporary, path)
+    return path

@@ -1,0 +1,569 @@
+"""Weights of others give the same features here, and files are read and written safely."""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dinolite.config import StudentConfig
+from dinolite.models import pretrained, released
+from dinolite.models.keymaps import WeightsError, huggingface_names, timm_names
+from dinolite.models.keymaps import check as check_names
+from dinolite.models.pretrained import (
+    from_huggingface,
+    from_meta,
+    from_timm,
+    load,
+    load_published,
+    read_state_dict,
+    save_backbone,
+    to_huggingface,
+    to_timm,
+)
+from dinolite.models.released import architecture, infer_architecture
+from dinolite.models.sizes import build_backbone
+from dinolite.models.vision_transformer import DinoVisionTransformer
+
+SAME = 1e-5  # largest difference of features that are of order 1
+
+NANO = StudentConfig(
+    embed_dim=16,
+    depth=2,
+    num_heads=2,
+    ffn_ratio=4.0,
+    patch_size=4,
+    drop_path_rate=0.0,
+    norm_layer="layernormbf16",
+    n_storage_tokens=3,
+    mask_k_bias=True,
+)
+
+
+def scramble(model: nn.Module, seed: int = 0) -> None:
+    """Numbers far from any start value in every parameter, so that a mix-up shows."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        std = 0.1 if parameter.ndim > 1 else 0.5
+        parameter.data = torch.randn(parameter.shape, generator=generator) * std
+
+
+def nano(**changes: Any) -> DinoVisionTransformer:
+    """A very small backbone with scrambled weights, in eval mode."""
+    model = build_backbone(NANO.model_copy(update=changes))
+    scramble(model)
+    return model.eval()
+
+
+def all_tokens(model: DinoVisionTransformer, x: Tensor) -> Tensor:
+    """CLS, storage and patch tokens [B, T, D] in one tensor, as timm returns them."""
+    with torch.no_grad():
+        out = model.forward_features(x)
+    assert isinstance(out, dict)
+    parts = out["x_norm_clstoken"][:, None], out["x_storage_tokens"], out["x_norm_patchtokens"]
+    return torch.cat(parts, dim=1)
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    return (a - b).abs().max().item()
+
+
+def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
+    left, right = a.state_dict(), b.state_dict()
+    assert list(left) == list(right)
+    assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+# --- timm ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_dinov3_qkvb",
+        "vit_small_patch16_dinov3",
+        "vit_small_patch16_dinov3_qkvb",
+        "vit_small_plus_patch16_dinov3_qkvb",
+    ],
+)
+def test_same_features_as_timm_and_back(name: str) -> None:
+    import timm
+
+    theirs = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    scramble(theirs)
+    ours = from_timm(name, theirs.state_dict())
+    for size in [(224, 224), (48, 112)]:
+        x = torch.randn(1, 3, *size)
+        with torch.no_grad():
+            expected = theirs.forward_features(x)
+        assert expected.std() > 0.3
+        assert difference(all_tokens(ours, x), expected) < SAME
+
+    back = to_timm(ours)
+    scramble(theirs, seed=1)
+    theirs.load_state_dict(back, strict=True)
+    with torch.no_grad():
+        assert difference(theirs.forward_features(x), expected) < SAME
+
+
+def test_every_dinov3_vit_of_timm_has_its_architecture() -> None:
+    """Names and shapes of all sizes, up to the 7B: without memory, on the meta device."""
+    import timm
+
+    names = timm.list_models("vit_*_dinov3*")
+    assert len(names) >= 12
+    for name in names:
+        with torch.device("meta"):
+            theirs = timm.create_model(name, num_classes=0)
+            ours = build_backbone(architecture(name))
+        check_names(ours.state_dict(), theirs.state_dict(), timm_names, name)
+
+
+def test_timm_cannot_hold_a_key_bias_or_an_own_cls_norm() -> None:
+    with pytest.raises(WeightsError, match="bias of the keys"):
+        to_timm(nano(mask_k_bias=False))
+    with pytest.raises(WeightsError, match="cls_norm"):
+        to_timm(nano(untie_cls_and_patch_norms=True))
+
+
+# --- Hugging Face -------------------------------------------------------------------------------
+
+
+def huggingface_state(gated: bool = False) -> dict[str, Tensor]:
+    """What a DINOv3ViTModel of the size of NANO holds, written down by hand."""
+    d, hidden, p, r = 16, 64, 4, 3
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.cls_token": (1, 1, d),
+        "embeddings.mask_token": (1, 1, d),
+        "embeddings.register_tokens": (1, r, d),
+        "embeddings.patch_embeddings.weight": (d, 3, p, p),
+        "embeddings.patch_embeddings.bias": (d,),
+        "norm.weight": (d,),
+        "norm.bias": (d,),
+    }
+    widen = ["gate_proj", "up_proj"] if gated else ["up_proj"]
+    for i in range(2):
+        block = f"layer.{i}"
+        for norm in ("norm1", "norm2"):
+            shapes |= {f"{block}.{norm}.weight": (d,), f"{block}.{norm}.bias": (d,)}
+        for x in "qkvo":
+            shapes[f"{block}.attention.{x}_proj.weight"] = (d, d)
+            if x != "k":
+                shapes[f"{block}.attention.{x}_proj.bias"] = (d,)
+        shapes |= {f"{block}.layer_scale{n}.lambda1": (d,) for n in (1, 2)}
+        for layer in widen:
+            shapes |= {f"{block}.mlp.{layer}.weight": (hidden, d)}
+            shapes |= {f"{block}.mlp.{layer}.bias": (hidden,)}
+        shapes |= {
+            f"{block}.mlp.down_proj.weight": (d, hidden),
+            f"{block}.mlp.down_proj.bias": (d,),
+        }
+    return {name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_huggingface_and_back(gated: bool) -> None:
+    state = huggingface_state(gated)
+    changes = {"ffn_layer": "swiglu", "ffn_ratio": 6.0} if gated else {}
+    model = from_huggingface(NANO.model_copy(update=changes), state)
+    ours = model.state_dict()
+    attention = "layer.1.attention"
+    qkv = [state[f"{attention}.{x}_proj.weight"] for x in "qkv"]
+    assert torch.equal(ours["blocks.1.attn.qkv.weight"], torch.cat(qkv))
+    q, v = (state[f"{attention}.{x}_proj.bias"] for x in "qv")
+    assert torch.equal(ours["blocks.1.attn.qkv.bias"], torch.cat([q, torch.zeros(16), v]))
+    assert torch.equal(ours["mask_token"], state["embeddings.mask_token"][0])
+    assert torch.equal(ours["blocks.0.ls2.gamma"], state["layer.0.layer_scale2.lambda1"])
+    gate, value = ("w1", "gate_proj"), ("w2", "up_proj")
+    for mine, theirs in [gate, value, ("w3", "down_proj")] if gated else [("fc1", "up_proj")]:
+        there = state[f"layer.0.mlp.{theirs}.weight"]
+        assert torch.equal(ours[f"blocks.0.mlp.{mine}.weight"], there)
+
+    back = to_huggingface(model)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        lambda key: key.replace("layer.", "model.layer."),
+        lambda key: "model." + key.replace("layer.", "model.layer."),
+    ],
+)
+def test_newer_names_of_transformers(newer: Callable[[str], str]) -> None:
+    state = huggingface_state()
+    renamed = {newer(key): value for key, value in state.items()}
+    assert_same_weights(from_huggingface(NANO, renamed), from_huggingface(NANO, state))
+
+
+def test_huggingface_and_timm_agree_with_the_official_layout() -> None:
+    model, x = nano(), torch.randn(2, 3, 8, 12)
+    expected = all_tokens(model, x)
+    assert difference(all_tokens(from_timm(NANO, to_timm(model)), x), expected) < SAME
+    assert difference(all_tokens(from_huggingface(NANO, to_huggingface(model)), x), expected) < SAME
+
+
+# --- Meta ---------------------------------------------------------------------------------------
+
+
+def test_stored_periods_are_used_as_they_are() -> None:
+    """Meta's files hold periods that were rounded to bfloat16."""
+    model, x = nano(), torch.randn(1, 3, 16, 16)
+    exact, periods = all_tokens(model, x), torch.tensor([1.0, 10.04])  # computed ones: 1, 10
+    model.rope_embed.load_state_dict({"periods": periods})
+    stored = all_tokens(model, x)
+    state = model.state_dict() | {"rope_embed.periods": periods.bfloat16()}
+    loaded = from_meta(NANO, state)
+    assert loaded.rope_embed.periods.tolist() == [1.0, 10.0625]  # 8 bits: steps of 1/16
+    assert loaded.rope_embed.periods.dtype == torch.float32
+    exactly = from_meta(NANO, model.state_dict())
+    assert torch.equal(all_tokens(exactly, x), stored) and not torch.equal(stored, exact)
+
+
+def test_the_teacher_of_a_training_checkpoint(tmp_path: Path) -> None:
+    model = nano(untie_global_and_local_cls_norm=True)
+    teacher = {f"backbone.{key}": value for key, value in model.state_dict().items()}
+    heads = {
+        "dino_head.last_layer.weight": torch.zeros(2, 2),
+        "ibot_head.mlp.0.bias": torch.ones(2),
+    }
+    torch.save({"teacher": teacher | heads}, tmp_path / "teacher_checkpoint.pth")
+    loaded = load(tmp_path / "teacher_checkpoint.pth")
+    assert_same_weights(loaded, model)
+    assert "local_cls_norm.weight" in loaded.state_dict()
+
+
+def test_masked_biases_stay_masked() -> None:
+    """Released distilled models store a mask of zeros: they have no q, k or v bias at all."""
+    model, x = nano(), torch.randn(1, 3, 8, 8)
+    state = {k: v * 0 if k.endswith("bias_mask") else v for k, v in model.state_dict().items()}
+    without = nano(qkv_bias=False)
+    fitting = {k: v for k, v in state.items() if k in without.state_dict()}
+    without.load_state_dict(fitting)
+    assert difference(all_tokens(from_meta(NANO, state), x), all_tokens(without, x)) < SAME
+    assert not to_timm(from_meta(NANO, state))["blocks.0.attn.q_bias"].any()
+
+
+# --- which architecture -------------------------------------------------------------------------
+
+
+def test_three_names_of_one_model() -> None:
+    meta = architecture("dinov3_vith16plus")
+    assert meta == architecture("facebook/dinov3-vith16plus-pretrain-lvd1689m")
+    assert meta == architecture("vit_huge_plus_patch16_dinov3_qkvb.lvd1689m")
+    assert meta == architecture("timm/vit_huge_plus_patch16_dinov3_qkvb.lvd1689m")
+    assert not architecture("vit_huge_plus_patch16_dinov3").qkv_bias
+    assert architecture("vit_7b_patch16_dinov3.sat493m") == architecture("dinov3_vit7b16")
+
+
+@pytest.mark.parametrize(
+    "name", ["dinov3_vitx16", "vit_small_patch14_dinov2", "dinov3_convnext_tiny", ""]
+)
+def test_unknown_names(name: str) -> None:
+    with pytest.raises(WeightsError, match="dinov3_vits16"):
+        architecture(name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"embed_dim": 64, "num_heads": 8, "depth": 3, "patch_size": 8, "n_storage_tokens": 0},
+        {"ffn_layer": "swiglu", "ffn_ratio": 6.0},
+        {"ffn_layer": "swiglu64", "ffn_ratio": 3.0},
+        {"embed_dim": 1152, "num_heads": 18, "depth": 1, "ffn_ratio": 3.777777778},
+        {"qkv_bias": False, "proj_bias": False, "ffn_bias": False},
+        {"mask_k_bias": False, "layerscale": None, "norm_layer": "rmsnorm"},
+        {"untie_cls_and_patch_norms": True, "untie_global_and_local_cls_norm": True},
+    ],
+)
+def test_architecture_from_shapes(changes: dict[str, Any], tmp_path: Path) -> None:
+    model = nano(**changes)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    loaded = load(tmp_path / "weights.pt")
+    assert_same_weights(loaded, model)
+    x = torch.randn(1, 3, 16, 16)
+    assert difference(all_tokens(loaded, x), all_tokens(model, x)) < SAME
+
+
+@pytest.mark.parametrize("name", ["dinov3_vits16", "dinov3_vits16plus", "dinov3_vit7b16"])
+@pytest.mark.parametrize("names", [timm_names, huggingface_names])
+def test_heads_are_guessed_where_no_periods_are_stored(name: str, names: Any) -> None:
+    with torch.device("meta"):
+        own = build_backbone(architecture(name)).state_dict()
+    theirs: dict[str, Tensor] = {}
+    for key, value in own.items():
+        parts = names(key)
+        chunks = value.chunk(max(len(parts), 1))
+        theirs |= {part: chunk for part, chunk in zip(parts, chunks, strict=False) if part}
+    inferred = infer_architecture(theirs, names)
+    with torch.device("meta"):
+        again = build_backbone(inferred)
+    assert again.num_heads == {"dinov3_vit7b16": 32}.get(name, 6)
+    assert {k: v.shape for k, v in again.state_dict().items()} == {
+        k: v.shape for k, v in own.items()
+    }
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+def test_missing_unexpected_and_misshapen_entries_are_all_named() -> None:
+    state = to_timm(nano())
+    del state["reg_token"]
+    state["head.weight"] = torch.zeros(10, 16)
+    state["norm.weight"] = torch.zeros(15)
+    with pytest.raises(ValueError) as error:
+        from_timm(NANO, state)
+    assert re.search("1 missing: reg_token;", str(error.value))
+    assert re.search("1 unexpected: head.weight;", str(error.value))
+    assert "1 of the wrong shape: norm.weight [15] instead of [16]" in str(error.value)
+
+
+def test_long_lists_are_cut() -> None:
+    state = nano().state_dict()
+    few = {key: value for key, value in state.items() if not key.startswith("blocks.1.")}
+    with pytest.raises(WeightsError, match=r"15 missing: blocks\.1\.") as error:
+        from_meta(NANO, few)
+    assert str(error.value).count("blocks.1.") == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ({"fc.weight": torch.zeros(2)}, "hold no DINOv3 ViT.*fc.weight"),
+        ({"cls_token": torch.zeros(1, 1, 4)}, "hold no DINOv3 ViT"),
+        ({"cls_token": "text"}, "cls_token are not tensors"),
+        ([torch.zeros(2)], "holds a list"),
+    ],
+)
+def test_other_files(state: Any, sentence: str, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=sentence):
+        load(tmp_path / "x.pth")
+
+
+class Bomb:
+    """Unpickling it would create a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("kind", ["torch", "pickle"])
+def test_code_in_a_file_is_refused_and_not_run(kind: str, tmp_path: Path) -> None:
+    path, marker = tmp_path / "weights.pth", tmp_path / "marker"
+    if kind == "torch":
+        torch.save({"cls_token": Bomb(marker)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb(marker)))
+    with pytest.raises(WeightsError, match="would run code") as error:
+        load(path)
+    assert "\n" not in str(error.value)
+    assert not marker.exists()
+    if kind == "pickle":
+        pickle.loads(path.read_bytes())  # the bomb is live
+        assert marker.exists()
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pth", "x.pt"])
+@pytest.mark.parametrize("content", ["whole", "half", "nothing", "noise"])
+def test_damaged_files(name: str, content: str, tmp_path: Path) -> None:
+    path, state = tmp_path / name, nano().state_dict()
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    whole = path.read_bytes()
+    damaged = {"half": whole[: len(whole) // 2], "nothing": b"", "noise": b"\x80noise" * 50}
+    path.write_bytes(damaged.get(content, whole))
+    if content == "whole":
+        assert read_state_dict(path).keys() == state.keys()
+        return
+    with pytest.raises(WeightsError, match=name) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no file .*gone\.safetensors"):
+        load(tmp_path / "gone.safetensors")
+    with pytest.raises(WeightsError, match=r"has no teacher\.safetensors"):
+        load(tmp_path)
+    with pytest.raises(WeightsError, match=r"no data/weights/dinolite_huge.safetensors"):
+        load("dinolite_huge")
+    (tmp_path / "weights.bin").touch()
+    with pytest.raises(WeightsError, match=r"ending in \.safetensors, \.pth or \.pt"):
+        load(tmp_path / "weights.bin")
+
+
+# --- our own files ------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    model = nano()
+    save_backbone(model, NANO, tmp_path / "m.safetensors", {"dataset": "windows"})
+    for loaded in (load_published(tmp_path / "m.safetensors"), load(tmp_path / "m.safetensors")):
+        assert_same_weights(loaded, model)
+        assert not loaded.training
+
+
+def test_the_file_can_be_read_by_anyone(tmp_path: Path) -> None:
+    settings = NANO.model_copy(update={"resume_from_teacher_chkpt": "secret/path.pth"})
+    save_backbone(nano(), settings, tmp_path / "m.safetensors", {"dataset": "windows"})
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        head, keys = file.metadata(), list(file.keys())
+    config = json.loads(head["config"])
+    assert (config["embed_dim"], config["depth"], config["patch_size"]) == (16, 2, 4)
+    assert head["dataset"] == "windows"
+    assert "secret" not in head["config"]
+    assert {"cls_token", "blocks.1.attn.qkv.bias_mask", "rope_embed.periods"} <= set(keys)
+
+
+def test_float16_is_half_the_size_and_read_as_float32(tmp_path: Path) -> None:
+    model, x = nano(), torch.randn(1, 3, 16, 16)
+    save_backbone(model, NANO, tmp_path / "m.safetensors", dtype=torch.float16)
+    stored = load_file(tmp_path / "m.safetensors")
+    assert stored["norm.weight"].dtype == torch.float16
+    loaded = load(tmp_path / "m.safetensors")
+    assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32}
+    assert torch.equal(loaded.rope_embed.periods, model.rope_embed.periods)
+    assert torch.equal(loaded.norm.weight, model.norm.weight.half().float())
+    assert difference(all_tokens(loaded, x), all_tokens(model, x)) < 2e-2
+
+
+def test_settings_that_do_not_fit_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"do not fit the given settings.*blocks\.1\."):
+        save_backbone(nano(), NANO.model_copy(update={"depth": 1}), tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("config", ["{}", '{"patch_size": 4, "colour": 1}', "no JSON"])
+def test_settings_that_do_not_fit_are_not_loaded(config: str, tmp_path: Path) -> None:
+    save_file(nano().state_dict(), tmp_path / "m.safetensors", {"config": config})
+    with pytest.raises(WeightsError, match=r"m\.safetensors"):
+        load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("where", ["safetensors.torch.save_file", "os.replace"])
+def test_a_failure_leaves_the_previous_file(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_backbone(nano(), NANO, path)
+    before = path.read_bytes()
+
+    def full_disk(tensors: Any, target: Path, *_: Any) -> None:
+        Path(target).write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    def not_moved(*_: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(where, full_disk if "save" in where else not_moved)
+    other = nano()
+    scramble(other, seed=2)
+    with pytest.raises(OSError, match="could not be written"):
+        save_backbone(other, NANO, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+# --- load ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["meta", "timm", "huggingface"])
+def test_the_layout_of_a_file_is_recognised(layout: str, tmp_path: Path) -> None:
+    model = nano(embed_dim=128)  # without periods, heads of 64 channels are assumed
+    model.mask_token.data.zero_()  # which timm does not keep
+    state = {
+        "meta": model.state_dict,
+        "timm": lambda: to_timm(model),
+        "huggingface": lambda: to_huggingface(model),
+    }[layout]()
+    save_file(state, tmp_path / "x.safetensors")
+    loaded, x = load(str(tmp_path / "x.safetensors")), torch.randn(1, 3, 8, 12)
+    assert not loaded.training
+    assert difference(all_tokens(loaded, x), all_tokens(model, x)) < SAME
+
+
+def test_run_folders_and_packaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_backbone(nano(), NANO, tmp_path / "teacher.safetensors")
+    save_backbone(nano(), NANO, tmp_path / "dinolite_nano.safetensors")
+    monkeypatch.setattr(pretrained, "OWN_WEIGHTS", tmp_path)
+    assert_same_weights(load(tmp_path), nano())
+    assert_same_weights(load("dinolite_nano"), nano())
+
+
+def test_loaded_weights_are_copies_and_no_random_number_is_drawn() -> None:
+    state = nano().state_dict()
+    before = torch.get_rng_state()
+    model = from_meta(NANO, state)
+    assert torch.equal(torch.get_rng_state(), before)
+    model.norm.weight.data.zero_()
+    assert state["norm.weight"].any()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """A hub that has one file, and the list of what it was asked for; "small" means NANO here."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    path, asked = tmp_path / "model.safetensors", []
+    save_file(to_timm(nano(mask_k_bias=True)), path)
+
+    def download(repository: str, file: str, local_files_only: bool) -> str:
+        asked.append((repository, file, local_files_only))
+        if local_files_only:
+            raise LocalEntryNotFoundError("not in the cache")
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setitem(
+        released.RELEASED, "vits16", NANO.model_dump(exclude={"pos_embed_rope_rescale_coords"})
+    )
+    return asked
+
+
+def test_released_weights_are_fetched_by_name(hub: list[tuple[Any, ...]]) -> None:
+    loaded, x = load("vit_small_patch16_dinov3_qkvb"), torch.randn(2, 3, 8, 12)
+    assert difference(all_tokens(loaded, x), all_tokens(nano(), x)) < SAME
+    repository = "timm/vit_small_patch16_dinov3_qkvb.lvd1689m"
+    assert hub == [(repository, "model.safetensors", local) for local in (True, False)]
+
+
+def test_no_network_is_used_unless_allowed(hub: list[tuple[Any, ...]]) -> None:
+    for name in ("facebook/dinov3-vits16-pretrain-lvd1689m", "vit_small_patch16_dinov3_qkvb"):
+        with pytest.raises(WeightsError, match="could not be downloaded"):
+            load(name, allow_network=False)
+    assert all(local for _, _, local in hub)
+
+
+def test_timm_offers_no_such_weights() -> None:
+    for name in ("vit_small_patch16_dinov3.wrong", "vit_large_plus_patch16_dinov3"):
+        with pytest.raises(WeightsError, match="timm does not offer"):
+            load(name, allow_network=False)
+
+
+def test_gated_weights_of_meta(
+    hub: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(WeightsError, match=r"https://ai\.meta\.com.*vit_small_patch16_dinov3"):
+        load("dinov3_vits16")
+    (tmp_path / "checkpoints").mkdir()
+    file = tmp_path / "checkpoints" / "dinov3_vits16_pretrain_lvd1689m-08c60483.pth"
+    torch.save(nano().state_dict(), file)
+    assert_same_weights(load("dinov3_vits16"), nano())
