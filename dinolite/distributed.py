@@ -62,6 +62,7 @@ def processes(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        barrier()  # gloo's threads let go of their tensors; at Python's end that would abort
     finally:
         dist.destroy_process_group()
 

@@ -15,11 +15,12 @@ from dinolite.data.datasets import load_pictures
 from dinolite.data.photographs import photographs
 from dinolite.data.pictures import PictureDataset
 from dinolite.eval.features import extract_features, extract_patches, preprocess, scaled
+from dinolite.eval.knn import nearest_pictures
 from dinolite.eval.online import evaluation_pictures, evaluation_side
 from dinolite.summary import HEAD, FinishedRun, Row, stored_rows
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure, read_log
-from dinolite.viz.neighbours import nearest_pictures, neighbours_figure
+from dinolite.viz.neighbours import neighbours_figure
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.report import write_report
 from dinolite.viz.similarity import similarity_figure

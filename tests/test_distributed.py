@@ -75,6 +75,7 @@ def run(rank: int, world: int, folder: str, centering: str, group: int | None) -
     result = step(config(centering, group), part_of(whole_batch(), rank, world))
     if rank == 0:
         torch.save(result, f"{folder}/result.pt")
+    distributed.barrier()  # as in `distributed.processes`
     dist.destroy_process_group()
 
 
@@ -108,6 +109,7 @@ def koleo(rank: int, world: int, folder: str) -> None:
         said = str(error)
     if rank == 0:
         torch.save((torch.stack(means), targets, logits, said), f"{folder}/result.pt")
+    distributed.barrier()  # as in `distributed.processes`
     dist.destroy_process_group()
 
 

@@ -155,6 +155,13 @@ def nearest(
     return values, indices.gather(1, order)
 
 
+def nearest_pictures(
+    bank: Float[Tensor, "n D"], queries: Float[Tensor, "m D"], k: int
+) -> Int64[Tensor, "m k"]:
+    """For each query the k rows of the bank of highest cosine, the nearest first."""
+    return nearest(F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T, k)[1]
+
+
 def _rank(shares: Float[Tensor, "B C"], truth: Int64[Tensor, " B"]) -> Int64[Tensor, " B"]:
     """How many classes come before the true one; all of them for a class the bank does not know."""
     C = shares.shape[1]

@@ -46,6 +46,8 @@ def attention_figure(
     for row, (name, attention) in zip(axes, attentions.items(), strict=True):
         maps = attention_grid(attention, grid, query)
         show_image(row[0], image, name)
-        for i, (ax, values) in enumerate(zip(row[1:], torch.cat([maps.mean(0)[None], maps]))):  # noqa: B905
-            show_map(ax, values, f"head {i - 1}" if i else "mean of heads", vmin=0)
+        titles = ["mean of heads", *(f"head {i}" for i in range(heads))]
+        shown = torch.cat([maps.mean(0, keepdim=True), maps])
+        for ax, values, title in zip(row[1:], shown, titles, strict=True):
+            show_map(ax, values, title, vmin=0)
     return figure

@@ -3,22 +3,13 @@
 DINO App. F.1 (k-NN protocol); the official code draws nothing of the kind.
 """
 
-import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.eval.knn import nearest
 from dinolite.viz.style import panels, show_image
 
 SAME, OTHER = "#009E73", "#D55E00"
-
-
-def nearest_pictures(
-    bank: Float[Tensor, "n D"], queries: Float[Tensor, "m D"], k: int
-) -> Int64[Tensor, "m k"]:
-    """For each query the k rows of the bank of highest cosine, the nearest first."""
-    return nearest(F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T, k)[1]
 
 
 def neighbours_figure(
@@ -32,7 +23,7 @@ def neighbours_figure(
     class is the query's and in orange where it is not.
 
     Args:
-        neighbours: {"untrained": rows of the bank, "trained": ...}, from `nearest_pictures`.
+        neighbours: {"untrained": rows of the bank, "trained": ...}, the nearest first.
     """
     k = next(iter(neighbours.values())).shape[1]
     figure, axes = panels(len(query_images), 1 + k * len(neighbours))

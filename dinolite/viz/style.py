@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
@@ -35,9 +36,7 @@ SETTINGS: dict[Any, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Figures made inside look like all the others."""
-    import matplotlib as mpl
-
-    with mpl.rc_context({**SETTINGS, "axes.prop_cycle": mpl.cycler(color=COLORS)}):
+    with plt.rc_context({**SETTINGS, "axes.prop_cycle": plt.cycler(color=COLORS)}):
         yield
 
 
