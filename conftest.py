@@ -21,6 +21,7 @@ RELATIVE = 1e-3
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["DINOLITE_PROGRESS"] = ""  # what a reader has solved changes no output
 
 # A float has a point, or an exponent with a sign, as Python, NumPy and torch print them. "3." is
 # one only before a comma or bracket ("tensor([3., 4.])"); elsewhere it ends a sentence. Versions

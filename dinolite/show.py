@@ -6,6 +6,7 @@ DINOv3 Fig. 3 (similarity), Fig. 13 (PCA); DINO Fig. 1 (attention).
 
 from pathlib import Path
 
+import matplotlib
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ ATTENTION = (
 
 def draw_report(run: FinishedRun) -> Path:
     """Write `report.html` into the run's folder; evaluates first if that was not done."""
+    matplotlib.use("agg")  # files only: no window, and no screen needed
     rows = stored_rows(run)
     log = read_log(run.folder / "metrics.jsonl")
     figures = [(CURVES, curves_figure(log, baselines(rows)))]

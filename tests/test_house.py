@@ -17,7 +17,11 @@ PACKAGE = ROOT / "dinolite"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 HEAVY = {"timm", "torchvision", "matplotlib", "skimage", "sklearn"}
-DRAWS = [PACKAGE / "viz", PACKAGE / "show.py"]  # imported by those who want pictures
+DRAWS = [
+    PACKAGE / "viz",
+    PACKAGE / "exercises",
+    PACKAGE / "show.py",
+]  # imported by those who want pictures
 
 
 @cache

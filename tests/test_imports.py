@@ -34,6 +34,7 @@ FLOORS = {
     "dinolite.summary": 5,
     "dinolite.show": 5,
     "dinolite.installation": 5,
+    "dinolite.exercises": 5,
     "dinolite.cli": 6,
     "dinolite.__main__": 7,
 }

@@ -49,6 +49,7 @@ KERNEL_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",
     "HF_HUB_OFFLINE": "1",
+    "DINOLITE_PROGRESS": "",
 }
 
 

@@ -119,8 +119,11 @@ def picture_batches(
     """The pictures in order, `batch_size` at a time, scaled to size x size; None = as they are.
 
     Raises:
-        ValueError: there are none, or they differ in size and `size` is None.
+        ValueError: there are none, or they differ in size and `size` is None, or a number is below
+            1.
     """
+    if batch_size < 1 or (size is not None and size < 1):
+        raise ValueError(f"batch_size = {batch_size} and size = {size} must be at least 1")
     if len(images) == 0:
         raise ValueError("images holds no picture; at least one is needed")
     if isinstance(images, TensorPictures):

@@ -69,7 +69,8 @@ def knn_accuracy(
     for votes in _votes(train_x, train_y, test_x, ks, temperature, skip_first_nn):
         for k, shares in votes.items():
             truth = test_y[done : done + len(shares)]
-            right[k] += int((_rank(shares, truth) < top).sum())
+            # min: a class that the bank does not know is never right.
+            right[k] += int((_rank(shares, truth) < min(top, shares.shape[1])).sum())
         done += len(shares)
     return {k: hits / len(test_y) for k, hits in right.items()}
 
@@ -158,7 +159,13 @@ def nearest(
 def nearest_pictures(
     bank: Float[Tensor, "n D"], queries: Float[Tensor, "m D"], k: int
 ) -> Int64[Tensor, "m k"]:
-    """For each query the k rows of the bank of highest cosine, the nearest first."""
+    """For each query the k rows of the bank of highest cosine, the nearest first.
+
+    Raises:
+        ValueError: the bank does not have k rows, or k is below 1.
+    """
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k = {k} must be at least 1 and at most {len(bank)}, the rows of bank")
     return nearest(F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T, k)[1]
 
 

@@ -1,5 +1,5 @@
-"""How much a linear classifier can read out of frozen features: in closed form (nothing to tune by
-hand) and by SGD over a grid of learning rates, as papers report it.
+"""How much a linear classifier can read out of frozen features: in closed form (nothing to tune
+by hand) and by SGD over a grid of learning rates, as papers report it.
 
 DINOv3 Sec. 6.2.1, App. D.7; official `eval/linear.py`. Hyper-parameters are chosen on a held-out
 tenth of the training features, never on the test set (the official code chooses on it).
@@ -29,13 +29,25 @@ class Probe:
     chosen: float
     """The ridge or learning rate that did best on the held-out part."""
 
-    def scores(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n C"]:
+    def scores(self, x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n C"]:
         """One score per class; the largest is the prediction."""
         return ((x.float() - self.shift) / self.scale) @ self.weight + self.bias
 
-    def accuracy(self, x: Float[Tensor, "n D"], y: Int64[Tensor, "n"]) -> float:
-        """Share of right predictions, in [0, 1]."""
-        return (self.scores(x).argmax(1) == y).float().mean().item()
+    def accuracy(
+        self, x: Float[Tensor, "n D"], y: Int64[Tensor, "n"], balanced: bool = False
+    ) -> float:
+        """Share of right predictions, in [0, 1]; `balanced`: the mean of the classes' shares.
+
+        Samples without a label (-1) do not count; ValueError if none has one.
+        """
+        x, y = x[y >= 0], y[y >= 0]
+        if len(y) == 0:
+            raise ValueError("y holds no label (only -1, or nothing); at least one is needed")
+        right = (self.scores(x).argmax(1) == y).double()
+        if not balanced:
+            return right.mean().item()
+        counts = torch.bincount(y).double()
+        return (torch.bincount(y, right) / counts)[counts > 0].mean().item()
 
 
 def held_out_tenth(n: int) -> Bool[Tensor, "n"]:
@@ -48,19 +60,26 @@ def held_out_tenth(n: int) -> Bool[Tensor, "n"]:
 
 
 def ridge_solutions(
-    x: Float[Tensor, "n D"], y: Int64[Tensor, "n"], n_classes: int, ridges: Sequence[float]
+    x: Float[Tensor, "n D"],
+    y: Int64[Tensor, "n"],
+    n_classes: int,
+    ridges: Sequence[float],
+    balanced: bool = False,
 ) -> list[Probe]:
-    """For each ridge r: minimise |X W + b - Y|^2 / n + r |W|^2, X standardised, Y one-hot; float64.
+    """For each ridge r: minimise the mean of |X W + b - Y|^2, plus r |W|^2; Y one-hot, float64.
 
-    One eigendecomposition serves all ridges.
+    X is standardised; with `balanced` every class has the same weight in all means, however many
+    samples it has. One eigendecomposition serves all ridges.
     """
-    x64 = x.double()
-    shift, scale = x64.mean(0), x64.std(0, correction=0).clamp(min=1e-6)
+    counts = torch.bincount(y, minlength=n_classes).double()
+    weights = 1 / counts[y] if balanced else torch.ones_like(y, dtype=torch.float64)
+    weights = (weights / weights.sum())[:, None]  # [n, 1]
+    x64, targets = x.double(), F.one_hot(y, n_classes).double()
+    shift, bias = (weights * x64).sum(0), (weights * targets).sum(0)
+    scale = (weights * (x64 - shift) ** 2).sum(0).sqrt().clamp(min=1e-6)
     z = (x64 - shift) / scale
-    targets = F.one_hot(y, n_classes).double()
-    bias = targets.mean(0)
-    values, vectors = torch.linalg.eigh(z.T @ z / len(z))
-    projected = vectors.T @ (z.T @ (targets - bias) / len(z))  # [D, C]
+    values, vectors = torch.linalg.eigh((weights * z).T @ z)
+    projected = vectors.T @ ((weights * z).T @ (targets - bias))  # [D, C]
     return [
         Probe(
             (vectors @ (projected / (values.clamp(min=0) + r)[:, None])).float(),
@@ -79,6 +98,7 @@ def ridge_probe(
     n_classes: int | None = None,
     ridges: Sequence[float] = RIDGES,
     hidden: Bool[Tensor, "n"] | None = None,
+    balanced: bool = False,
 ) -> Probe:
     """Least squares on one-hot labels, with the ridge that does best on the held-out rows.
 
@@ -87,15 +107,16 @@ def ridge_probe(
         ridges: candidates, each above 0.
         hidden: True for the rows that are held out while the ridge is chosen (in the end all rows
             are fitted); None = a random tenth.
+        balanced: rare classes weigh as much as common ones, in the fit and in the choice.
 
     Raises:
         ValueError: fewer than two samples.
     """
     n_classes = n_classes or int(y.max()) + 1
     hidden = (held_out_tenth(len(x)) if hidden is None else hidden).to(x.device)
-    probes = ridge_solutions(x[~hidden], y[~hidden], n_classes, ridges)
-    best = max(probes, key=lambda p: p.accuracy(x[hidden], y[hidden]))
-    return ridge_solutions(x, y, n_classes, [best.chosen])[0]
+    probes = ridge_solutions(x[~hidden], y[~hidden], n_classes, ridges, balanced)
+    best = max(probes, key=lambda p: p.accuracy(x[hidden], y[hidden], balanced))
+    return ridge_solutions(x, y, n_classes, [best.chosen], balanced)[0]
 
 
 def sgd_probe(

@@ -19,18 +19,25 @@ from dinolite.eval.knn import knn_accuracy
 def evaluation_pictures(
     config: Config, train: PictureDataset | None = None
 ) -> tuple[PictureDataset, PictureDataset] | None:
-    """Bank and queries that `[evaluation]` describes; None if the data set has no labels."""
+    """Bank and queries that `[evaluation]` describes; None if a split has no labels.
+
+    Pictures without a label are left out of the bank.
+    """
     d, e = config.data, config.evaluation
     spec, size = e.dataset or d.dataset, e.image_size or d.image_size
     root = Path(d.root) if d.root is not None else None
     same = train is not None and spec == d.dataset and size == d.image_size
     bank = train if same and train is not None else load_pictures(spec, "train", size, root)
-    if len(bank.classes) < 2 or bool((bank.labels < 0).all()):
+    known = torch.nonzero(bank.labels >= 0).flatten()
+    if len(bank.classes) < 2 or len(known) == 0:
         return None
-    if len(bank) > e.max_train:
+    queries = load_pictures(spec, "test", size, root)
+    if bool((queries.labels < 0).all()):
+        return None
+    if len(known) > e.max_train:
         # Evenly spread over the set, so that sorted classes stay balanced.
-        bank = bank.subset(torch.linspace(0, len(bank) - 1, e.max_train).long())
-    return bank, load_pictures(spec, "test", size, root)
+        known = known[torch.linspace(0, len(known) - 1, e.max_train).long()]
+    return (bank if len(known) == len(bank) else bank.subset(known)), queries
 
 
 def evaluation_side(config: Config, pictures: PictureDataset) -> int | None:

@@ -37,7 +37,7 @@ def segmentation_probe(
     n_classes: int | None = None,
     ridges: Sequence[float] = RIDGES,
 ) -> SegmentationResult:
-    """A ridge probe on single patches, judged on every pixel.
+    """A ridge probe on single patches, every class weighing alike, judged on every pixel.
 
     Args:
         train, test: patch features, from `extract_patches` or `pixel_patches`.
@@ -47,20 +47,21 @@ def segmentation_probe(
         ridges: as in `ridge_probe`; the held-out tenth consists of whole pictures.
 
     Raises:
-        ValueError: fewer than two training pictures, or no pixel that counts.
+        ValueError: fewer than two training pictures with a pixel that counts, or no test pixel.
     """
-    highest = (int(train_masks.max()), int(test_masks.max()))
-    if len(train) < 2 or min(highest) < 0:
+    known = (train_masks >= 0).flatten(1).any(dim=1).cpu()
+    if known.sum() < 2 or not (test_masks >= 0).any():
         raise ValueError(
-            f"train holds {len(train)} pictures, the highest classes in the masks are {highest}; "
-            "needed are 2 pictures, and pixels with a class (from 0) in both splits"
+            f"train_masks has {int(known.sum())} pictures, test_masks {(test_masks >= 0).sum()} "
+            "pixels with a class (from 0); needed are 2 and 1"
         )
-    n_classes = n_classes or max(highest) + 1
+    n_classes = n_classes or max(int(train_masks.max()), int(test_masks.max())) + 1
     x = train.permute(0, 2, 3, 1).flatten(0, 2)  # [n h w, D]
     y = patch_labels(train_masks, (train.shape[2], train.shape[3]), n_classes).flatten()
-    hidden = held_out_tenth(len(train)).repeat_interleave(train.shape[2] * train.shape[3])
+    hidden = known.masked_scatter(known, held_out_tenth(int(known.sum())))
+    hidden = hidden.repeat_interleave(train.shape[2] * train.shape[3])
     x, y, hidden = x[y >= 0], y[y >= 0], hidden[(y >= 0).cpu()]
-    probe = ridge_probe(x, y, n_classes, ridges, hidden)
+    probe = ridge_probe(x, y, n_classes, ridges, hidden, balanced=True)
     confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
     parts = (t.split(PICTURES_AT_ONCE) for t in (test, test_masks))
     for maps, masks in zip(*parts, strict=True):
@@ -125,7 +126,7 @@ def pixel_patches(
         ValueError: patch_size does not divide H and W.
     """
     H, W = images.shape[2:]
-    if H % patch_size or W % patch_size:
+    if patch_size < 1 or H % patch_size or W % patch_size:
         raise ValueError(f"patch_size = {patch_size} does not divide images of {H} x {W} pixels")
     x = F.pixel_unshuffle(images.float() / 255, patch_size)  # [n, d, h, w]
     if not neighbourhood:

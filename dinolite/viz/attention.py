@@ -22,11 +22,14 @@ def attention_grid(
         query: number of the query among all T tokens; 0 = CLS.
 
     Raises:
-        ValueError: the grid has more patches than there are tokens after CLS.
+        ValueError: the grid has no patches or more than there are tokens after CLS, or there is no
+            such query.
     """
-    rows, cols = grid
-    if rows * cols >= attention.shape[-1]:
-        raise ValueError(f"grid {rows} x {cols} does not fit into {attention.shape[-1]} tokens")
+    (rows, cols), T = grid, attention.shape[-1]
+    if min(grid) < 1 or rows * cols >= T:
+        raise ValueError(f"grid {rows} x {cols} does not fit into {T} tokens")
+    if not 0 <= query < T:
+        raise ValueError(f"query = {query} must be at least 0 and below {T}, the number of tokens")
     return attention[:, query, -rows * cols :].unflatten(1, grid)
 
 

@@ -6,6 +6,7 @@ DINO Fig. 7 (what collapse looks like in the entropy); the official code plots n
 import json
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -50,7 +51,7 @@ def curves_figure(log: Log, baselines: dict[str, float] | None = None) -> Figure
         baselines: horizontal lines in the k-NN plot, {"raw pixels": 28.0, ...}, in percent.
     """
     with style():
-        figure = Figure(figsize=(9, 5), layout="constrained")
+        figure = plt.figure(figsize=(9, 5), layout="constrained")
         axes: list[Axes] = figure.subplots(2, 3).ravel().tolist()
         for ax, (title, names) in zip(axes, PLOTS.items(), strict=True):
             for name in [n for n in names if n in log]:

@@ -36,7 +36,7 @@ def neighbours_figure(
                 ax.set_axis_on()
                 ax.set_xticks([])
                 ax.set_yticks([])
-                color = SAME if bank_labels[found] == query_labels[i] else OTHER
+                color = SAME if bank_labels[found] == query_labels[i] >= 0 else OTHER
                 for spine in ax.spines.values():
                     spine.set(visible=True, color=color, linewidth=2.5)
     return figure

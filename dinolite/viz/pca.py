@@ -23,8 +23,13 @@ def pca_rgb(
     Returns:
         sigmoid(2 z), z the whitened first three components; each component's sign is such that its
         skewness is positive, so that the colours do not flip between runs.
+
+    Raises:
+        ValueError: patches of fewer than 3 numbers, or fewer than 4 patches to fit on.
     """
-    n, _, h, w = patches.shape
+    n, D, h, w = patches.shape
+    if D < 3:
+        raise ValueError(f"patches are vectors of {D} numbers; three colours need at least 3")
     x = patches.permute(0, 2, 3, 1).flatten(0, 2).double()  # [n h w, D]
     chosen = torch.ones(len(x), dtype=torch.bool) if keep is None else keep.flatten().cpu()
     if int(chosen.sum()) < 4:

@@ -43,11 +43,11 @@ def style() -> Iterator[None]:
 def panels(rows: int, columns: int, width: float = 9.0, aspect: float = 1.0) -> tuple[Figure, list]:
     """A figure of rows x columns pictures without axes, and its axes row by row.
 
-    `aspect`: height / width of a panel. The figure belongs to nobody: pyplot does not keep it.
+    `aspect`: height / width of a panel.
     """
     with style():
         side = width / columns
-        figure = Figure(figsize=(width, rows * (side * aspect + 0.25)), layout="constrained")
+        figure = plt.figure(figsize=(width, rows * (side * aspect + 0.25)), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
@@ -84,7 +84,8 @@ def show_map(
 def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
     """The figure as a PNG without dates or versions in it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with style():  # ticks and their labels are made only now
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

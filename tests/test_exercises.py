@@ -1,0 +1,190 @@
+"""Exercises: solutions pass, stubs are not attempted, every known mistake gets its own sentence."""
+
+import ast
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dinolite.exercises import check, progress
+from dinolite.exercises.checking import difference, same
+from dinolite.exercises.exercise import Exercise, exercises_of, find, lesson_numbers
+from dinolite.exercises.progress import all_progress, solved
+
+LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+ALL = [exercise for lesson in lesson_numbers() for exercise in exercises_of(lesson)]
+each_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.id)
+
+
+def asked(lesson: str) -> dict[str, str]:
+    """{"03.2": name of the stub} as the lesson's source checks them."""
+    (source,) = (LESSONS / "src").glob(f"{lesson}_*.py")
+    found = {}
+    for node in ast.walk(ast.parse(source.read_text("utf8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "check":
+            id, name = node.args
+            assert isinstance(id, ast.Constant) and isinstance(name, ast.Name)
+            found[str(id.value)] = name.id
+    return found
+
+
+def solution(id: str) -> Any:
+    lesson = id.partition(".")[0]
+    names = runpy.run_path(str(LESSONS / "solutions" / f"{lesson}.py"))
+    return names[asked(lesson)[id]]
+
+
+def test_every_lesson_has_its_exercises_and_solutions() -> None:
+    lessons = {path.stem[:2] for path in (LESSONS / "src").glob("[0-9]*.py")}
+    assert lessons == set(lesson_numbers())
+    for lesson in lessons:
+        assert list(asked(lesson)) == [e.id for e in exercises_of(lesson)]
+
+
+@each_exercise
+def test_the_solution_is_right(exercise: Exercise) -> None:
+    verdict = check(exercise.id, solution(exercise.id))
+    assert verdict.solved and repr(verdict) == f"{exercise.id}: right"
+
+
+@each_exercise
+def test_every_known_mistake_gets_its_own_sentence(exercise: Exercise) -> None:
+    sentences = [sentence for sentence, _ in exercise.wrong]
+    assert sentences and len(set(sentences)) == len(sentences)
+    for sentence, mistake in exercise.wrong:
+        verdict = check(exercise.id, mistake)
+        assert not verdict.solved and verdict.sentence == f"not yet: {sentence}"
+
+
+@each_exercise
+def test_doing_nothing_is_not_right(exercise: Exercise) -> None:
+    def nothing(*arguments: Any) -> None:
+        return None
+
+    def stub(*arguments: Any) -> None:
+        raise NotImplementedError(f"exercise {exercise.id}")
+
+    assert not check(exercise.id, nothing).solved
+    assert check(exercise.id, stub).sentence == "not attempted yet"
+
+
+@each_exercise
+def test_trying_twice_gives_the_same_cases(exercise: Exercise) -> None:
+    first, second = exercise.cases(), exercise.cases()
+    for a, b in zip(first, second, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert not isinstance(x, Tensor) or torch.equal(x, y)
+
+
+# --- the checker itself ---
+
+
+def test_an_error_of_the_answer_is_told() -> None:
+    verdict = check("00.2", lambda K: 1 / 0)
+    assert repr(verdict) == "00.2: your code raised ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "said"),
+    [
+        (torch.zeros(2, 3), torch.zeros(3, 2), "wanted is [2, 3]; are two dimensions the wrong"),
+        (torch.zeros(2, 3), torch.zeros(6), "the numbers may be right and need another view"),
+        (torch.zeros(2), torch.zeros(5), "the shape is [5], wanted is [2]"),
+        (torch.zeros(2), torch.zeros(2).long(), "the dtype is torch.int64"),
+        (torch.zeros(2), torch.tensor([0.0, float("nan")]), "nan or infinite"),
+        (torch.zeros(2, 2), torch.tensor([[0, 0], [0.5, 0]]), "25 % of the numbers are not; the "
+         "largest difference is 0.5, at [1, 0]"),
+        ((1, 2), (1, 2, 3), "it returned 3 things, 2 are wanted"),
+        ((torch.zeros(1), torch.zeros(2)), (torch.zeros(1), torch.ones(2)), "in part 1, the shape"),
+        ((1, 2), (2, 1), "it returned (2, 1), which is not right"),
+        (3, None, "does the last line say return?"),
+        (3.0, 4.0, "it returned 4.0, which is not right"),
+        (3.0, torch.zeros(2), "it returned a Tensor, a float is wanted"),
+    ],
+)  # fmt: skip
+def test_how_a_difference_is_told(expected: Any, actual: Any, said: str) -> None:
+    assert not same(expected, actual, 1e-4)
+    assert said in difference(expected, actual)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        (1.0, 1.00001, True),
+        (1.0, 1.001, False),
+        (100.0, 100.001, True),
+        (True, 1, False),
+        ("a", "a", True),
+        ((1, 2), [1, 2], True),
+        (torch.ones(2), torch.ones(2) + 1e-6, True),
+        (torch.ones(2), torch.ones(1, 2), False),
+        (torch.ones(2), torch.ones(2).double(), True),
+        (torch.tensor([float("nan")]), torch.tensor([float("nan")]), True),
+    ],
+)
+def test_what_counts_as_the_same(a: Any, b: Any, equal: bool) -> None:
+    assert same(a, b, 1e-4) is equal
+
+
+@pytest.mark.parametrize("id", ["99.1", "00.9", "nonsense"])
+def test_an_unknown_exercise_is_named(id: str) -> None:
+    with pytest.raises(ValueError, match=id.partition(".")[0] if id != "00.9" else id):
+        find(id)
+
+
+# --- progress ---
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("DINOLITE_PROGRESS", str(path))
+    return path
+
+
+def test_solved_exercises_are_remembered(file: Path) -> None:
+    ids = [e.id for e in exercises_of("00")]
+    assert progress("00").endswith(f"0 of {len(ids)} exercises solved; open: {', '.join(ids)}")
+    check("00.2", lambda K: K)  # wrong
+    assert not file.exists()
+    check("00.2", find("00.2").answer)
+    check("00.1", find("00.1").answer)
+    assert json.loads(file.read_text()) == {"solved": ["00.1", "00.2"]} and solved()
+    assert progress("00").startswith(f"lesson 00: 2 of {len(ids)} exercises solved; open: 00.3")
+    assert progress("00") in all_progress() and not list(file.parent.glob("*.tmp"))
+
+
+def test_all_solved_leaves_nothing_open(file: Path) -> None:
+    for exercise in exercises_of("00"):
+        check(exercise.id, exercise.answer)
+    assert progress("00").endswith("exercises solved")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"solved": 3}', '{"solved": [1]}'])
+def test_a_damaged_file_counts_as_nothing_solved(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert solved() == set()
+    check("00.1", find("00.1").answer)
+    assert solved() == {"00.1"}
+
+
+def test_no_file_is_written_where_none_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DINOLITE_PROGRESS", "")
+    monkeypatch.chdir(tmp_path)
+    assert check("00.1", find("00.1").answer).solved
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_lies_beside_the_lessons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DINOLITE_PROGRESS")
+    (tmp_path / "lessons").mkdir()
+    monkeypatch.chdir(tmp_path)
+    check("00.1", find("00.1").answer)
+    monkeypatch.chdir(tmp_path / "lessons")
+    assert solved() == {"00.1"} and (tmp_path / "lessons" / ".progress.json").is_file()
