@@ -39,6 +39,7 @@ lab: $(INSTALLED)  ## open the lessons in JupyterLab
 
 lessons: $(INSTALLED)  ## rebuild all notebooks from lessons/src (some: make lessons WHICH="03 04")
 	$(PY) -m tools.lessons build --force $(WHICH)
+	$(PY) -m tools.lesson_map
 
 clean:  ## remove the environment and caches (not runs/ and data/)
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -37,7 +37,9 @@ def train(
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the results [runs/RECIPE]. A run in it is continued."),
+        typer.Option(
+            help="Folder for the results, otherwise runs/RECIPE. A run in it is continued."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option(help=DATA)] = None,
     allow_changes: Annotated[
@@ -109,15 +111,22 @@ def lab(
 
 
 @app.command()
-def check(recipe: Recipe = None, overrides: Overrides = None) -> None:
+def check(
+    recipe: Recipe = None,
+    overrides: Overrides = None,
+    exercises: Annotated[
+        bool, typer.Option("--exercises", help="Which exercises of the lessons are solved?")
+    ] = False,
+) -> None:
     """Check this installation, or the settings of a recipe, which are printed in full."""
     from dinolite.config import load_config, to_toml
+    from dinolite.exercises.progress import all_progress
     from dinolite.installation import describe_installation
 
     if recipe is not None:
         typer.echo(to_toml(load_config(recipe, overrides or [])))
         return
-    for line in describe_installation():
+    for line in all_progress() if exercises else describe_installation():
         typer.echo(line)
 
 

@@ -28,7 +28,7 @@ from dinolite.viz.similarity import similarity_figure
 
 PICTURE_GRID = 32  # patches per side of the pictures
 EXAMPLES = ("astronaut", "chelsea", "coffee", "coins")
-QUERIES, NEIGHBOURS, BANK = 8, 4, 4000
+QUERIES, NEIGHBOURS, BANK = 8, 4, 8000
 CURVES = "How the run went. The k-NN plot has the baselines; the entropies have their floors."
 NEAREST = (
     "Pictures the net never saw, and the training pictures whose CLS features are nearest; green "

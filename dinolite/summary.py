@@ -30,7 +30,7 @@ from dinolite.train.state import INIT
 
 HEAD = ("percent", "raw pixels", "untrained", "trained")
 EVALUATION = "evaluation.json"
-SCENES = ((800, 11), (400, 12))  # number and seed for fitting and for testing the probe
+SCENES = ((400, 11), (200, 12))  # number and seed for fitting and for testing the probe
 SCENE_GRID = 16  # patches per side of a scene, whatever the patch size
 PIXEL_SIDE = 16  # pictures are scaled to this many pixels for the linear probe on raw pixels
 

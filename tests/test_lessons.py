@@ -12,6 +12,7 @@ import pytest
 from tests.lesson_gate import nbval, spoil
 from tools import lessons
 from tools.lesson import Lesson, Rule
+from tools.lesson_map import lesson_map, read_card
 from tools.lesson_rules import RULES
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
@@ -41,12 +42,24 @@ def test_is_in_step_with_its_source(path: Path) -> None:
     assert lessons.in_step(LESSONS / "src" / f"{path.stem}.py", path), "run `make lessons`"
 
 
+def test_the_map_is_made_from_the_cards() -> None:
+    page = (LESSONS / "README.md").read_text("utf8")
+    assert page == lesson_map(), "run `python -m tools.lesson_map`"
+
+
+def test_a_card_without_a_row_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "01_x.py"
+    source.write_text(
+        "# %% [markdown]\n# # 01 X\n#\n# **Why?**\n\n# %% [markdown]\n# | time | 3 |\n"
+    )
+    with pytest.raises(ValueError, match=r"01_x.py: .* 'module'"):
+        read_card(source)
+
+
 def test_glossary_has_each_term_once() -> None:
     page = LESSONS / "GLOSSARY.md"
-    if not page.exists():
-        pytest.skip("no glossary yet")
     terms = [line for line in page.read_text().splitlines() if line.startswith("##")]
-    assert len(terms) == len(set(terms))
+    assert len(terms) == len(set(terms)) and terms == sorted(terms, key=str.lower)
 
 
 @pytest.fixture(scope="module")

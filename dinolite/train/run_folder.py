@@ -3,16 +3,18 @@
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from dinolite import distributed
 from dinolite.checkpointer import CheckpointError, checkpoints, load_checkpoint, remove_unfinished
 from dinolite.config import Config, load_config, to_toml
+from dinolite.data.pictures import PictureDataset
 from dinolite.models.pretrained import save_backbone
 from dinolite.train.state import TrainState
 
-CONFIG, TEACHER = "config.toml", "teacher.safetensors"
+CONFIG, TEACHER, SKIPPED = "config.toml", "teacher.safetensors", "skipped.txt"
 MAY_CHANGE = {
     "train": {"device", "num_workers", "compile", "output_dir", "log_every"},
     "checkpointing": {"period", "max_to_keep"},
@@ -51,6 +53,14 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
     distributed.barrier()
+
+
+def note_skipped(data: PictureDataset, folder: Path) -> None:
+    """Name the files that were left out: all of them in `skipped.txt`, the first on stderr."""
+    if data.skipped and distributed.is_main():
+        (folder / SKIPPED).write_text("\n".join(data.skipped) + "\n", "utf8")
+        sentence = f"{len(data.skipped)} files were skipped, see {folder / SKIPPED}; the first: "
+        print(sentence + data.skipped[0], file=sys.stderr)
 
 
 def differences(old: Config, new: Config) -> list[str]:

@@ -25,7 +25,7 @@ from dinolite.metrics import RunLog, RunningMeans
 from dinolite.train.gram import loads_teacher, renews_teacher
 from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import set_rates
-from dinolite.train.run_folder import data_settings, open_run, publish, resume
+from dinolite.train.run_folder import data_settings, note_skipped, open_run, publish, resume
 from dinolite.train.state import TrainState, make_state
 
 STEP = 4  # stream of random numbers, see `seed_of`
@@ -97,6 +97,7 @@ def train(config: Config, *, progress: bool = False, allow_changes: bool = False
         state = make_state(config, device)
         resume(state, folder)
         data = load_pictures(split="train", **data_settings(config))
+        note_skipped(data, folder)
         monitor = KnnMonitor(config, data, device) if distributed.is_main() else None
         log = stack.enter_context(
             RunLog(folder, state.iteration, config.train.iterations, progress=progress)

@@ -1,0 +1,182 @@
+"""The command `dinolite` as a user meets it: what it prints, leaves behind and answers to
+mistakes. In this process where that is enough, in one of its own where exit codes matter."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from dinolite.cli import app, main
+from dinolite.config import ConfigError, load_config, recipe_names
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = [
+    "student.embed_dim=16",
+    "student.depth=1",
+    "student.num_heads=1",
+    "dino.head_n_prototypes=16",
+    "ibot.head_n_prototypes=16",
+    "dino.head_hidden_dim=16",
+    "ibot.head_hidden_dim=16",
+    "train.batch_size_per_gpu=4",
+    "optim.lr.warmup=0",
+    "train.iterations=3",
+    "evaluation.max_train=64",
+]
+
+
+def dinolite(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "dinolite.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def draw(folder: Path, n: int, size: tuple[int, int] = (20, 24)) -> None:
+    """n small pictures of random colours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        pixels = torch.randint(256, (*size, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with pictures of two classes, trained on, evaluated and drawn; what was printed."""
+    torch.manual_seed(0)
+    here = tmp_path_factory.mktemp("my pictures")
+    for name in ("cats", "dogs"):
+        draw(here / "photos" / name, 20)
+    (here / "photos" / "cats" / "notes.txt").write_text("not a picture")
+    (here / "photos" / "dogs" / "bad.jpg").write_bytes(b"\xff\xd8\xff half a jpeg")
+    arguments = ["train", "demo", "--data", "folder:photos", "--out", "a run", *TINY]
+    done = dinolite(*arguments, cwd=here)
+    assert done.returncode == 0, done.stderr
+    return here, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
+    here, said = finished
+    run = here / "a run"
+    expected = {"config.toml", "metrics.jsonl", "teacher.safetensors", "report.html"}
+    assert expected <= {path.name for path in run.iterdir()}
+    assert "raw pixels" in said and "untrained" in said and "k-NN of the CLS token" in said
+    assert f"report: {Path('a run') / 'report.html'}" in said.replace("\n", "")
+    rows = json.loads((run / "evaluation.json").read_text())
+    assert [row["what"].split(",")[0] for row in rows] == [
+        "k-NN of the CLS token",
+        "linear probe (CLS + mean patch)",
+        "linear segmentation of scenes",
+    ]
+    assert all(0 <= row[k] <= 100 for row in rows for k in ("pixels", "untrained", "trained"))
+    page = (run / "report.html").read_text()
+    assert page.count("<img alt=") == 5 and "folder" not in page.split("<table>")[0].lower()
+
+
+@pytest.mark.slow
+def test_skipped_files_are_counted_and_named(finished: tuple[Path, str]) -> None:
+    here, said = finished
+    assert "2 files were skipped" in said
+    named = (here / "a run" / "skipped.txt").read_text().splitlines()
+    assert len(named) == 2 and any("notes.txt" in s for s in named)
+    assert any("bad.jpg" in s for s in named)
+
+
+@pytest.mark.slow
+def test_eval_and_show_can_be_called_again(finished: tuple[Path, str]) -> None:
+    here, _ = finished
+    again = dinolite("eval", "a run", "--data", "folder:photos", cwd=here)
+    assert again.returncode == 0 and "untrained" in again.stdout
+    (here / "a run" / "report.html").unlink()
+    shown = dinolite("show", "a run", cwd=here)
+    assert shown.returncode == 0 and (here / "a run" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str]) -> None:
+    here, _ = finished
+    before = (here / "a run" / "metrics.jsonl").read_text()
+    arguments = ["train", "demo", "--data", "folder:photos", "--out", "a run", "--no-report"]
+    done = dinolite(*arguments, *TINY, cwd=here)
+    assert done.returncode == 0 and (here / "a run" / "metrics.jsonl").read_text() == before
+    other = dinolite(*arguments, *TINY, "train.seed=7", cwd=here)
+    assert other.returncode == 2 and "train.seed was 0, is 7" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "dmo"], "did you mean demo?"),
+        (["train", "demo", "train.sed=1"], "train.sed is not a setting; did you mean seed?"),
+        (["train", "demo", "crops.local_crops_size=13"], "not a multiple of student.patch_size"),
+        (["train", "demo", "dino.head_n_prototypes=0"], "dino.head_n_prototypes = 0"),
+        (["train", "demo", "ibot.mask_ratio_min_max=[0.1, 1.5]"], "ibot.mask_ratio_min_max"),
+        (["train", "--data", "folder:nowhere"], "folder:nowhere is not a folder"),
+        (["train", "--data", "folder:empty"], "has no readable picture"),
+        (["train", "demo", "--data", "cifar11"], "did you mean 'cifar10'"),
+        (["train", "demo", "--data", "cifar10"], "data set 'cifar10' is not in"),
+        (["train", "demo", "train.device=gpu"], "device = 'gpu'"),
+        (["eval", "nowhere"], "nowhere is not the folder of a run"),
+        (["show", "nowhere"], "nowhere is not the folder of a run"),
+        (["lab", "nowhere"], "nowhere is not a folder"),
+        (["check", "demo", "student.depth=0"], "student.depth = 0"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dinolite", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and said in error and "Traceback" not in error
+    assert error.startswith("dinolite: ") and len(error.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dinolite", "--debug", "check", "demo", "train.sed=1"])
+    with pytest.raises(ConfigError, match="did you mean seed"):
+        main()
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    result = CliRunner().invoke(app, ["eval", str(tmp_path)])
+    assert "its run is not finished" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "show", "recipes", "lab", "check"])
+def test_each_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0 and len(result.stdout) > 150
+
+
+def test_recipes_say_command_hardware_and_result() -> None:
+    said = CliRunner().invoke(app, ["recipes"]).stdout
+    for name in recipe_names():
+        part = said.split(f"{name}\n", 1)[1].split("\n\n")[0]
+        assert all(word in part for word in ("command", "hardware", "time", "result")), name
+
+
+def test_check_prints_settings_that_can_be_read_back(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["check", "demo", "train.seed=5"])
+    (tmp_path / "copy.toml").write_text(result.stdout)
+    assert load_config(tmp_path / "copy.toml") == load_config("demo", ["train.seed=5"])
+
+
+def test_check_looks_at_the_installation() -> None:
+    said = CliRunner().invoke(app, ["check"]).stdout
+    assert "torch" in said and "a picture went through the demo's backbone: ok" in said
+    assert "lesson 00: " in CliRunner().invoke(app, ["check", "--exercises"]).stdout
