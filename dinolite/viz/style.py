@@ -20,6 +20,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """The palette of Okabe and Ito, made for colour-blind readers."""
 HEAT = "viridis"
 DIVERGING = "PuOr"  # -1 to 1, white in the middle
+PIXELS = "nearest"  # a pixel or patch is a square, never smoothed
 SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -28,7 +29,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
-    "image.interpolation": "nearest",
+    "image.interpolation": PIXELS,
     "svg.hashsalt": "dinolite",
 }
 
@@ -64,7 +65,7 @@ def show_image(
     ax: Axes, image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"], title: str = ""
 ) -> None:
     """Draw a picture into a panel."""
-    ax.imshow(to_picture(image).numpy())
+    ax.imshow(to_picture(image).numpy(), interpolation=PIXELS)
     ax.set_title(title, fontsize=9)
 
 
@@ -77,15 +78,17 @@ def show_map(
     vmax: float | None = None,
 ) -> None:
     """Draw a value per patch into a panel; vmin and vmax have the ends of the colour scale."""
-    ax.imshow(values.detach().cpu().float().numpy(), cmap=cmap, vmin=vmin, vmax=vmax)
+    shown = values.detach().cpu().float().numpy()
+    ax.imshow(shown, cmap=cmap, vmin=vmin, vmax=vmax, interpolation=PIXELS)
     ax.set_title(title, fontsize=9)
 
 
 def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
-    """The figure as a PNG without dates or versions in it."""
+    """The figure as a PNG without dates or versions in it; pyplot then forgets the figure."""
     buffer = io.BytesIO()
     with style():  # ticks and their labels are made only now
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    plt.close(figure)
     return buffer.getvalue()
 
 
