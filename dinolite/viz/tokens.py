@@ -16,7 +16,7 @@ from torch import Tensor
 from dinolite.viz.attention import attention_grid
 from dinolite.viz.style import COLORS, HEAT, panels, show_image, show_map, style
 
-KINDS = {"CLS": COLORS[1], "register": COLORS[4], "patch": COLORS[5], "hidden patch": COLORS[6]}
+KINDS = {"CLS": COLORS[1], "register": COLORS[2], "patch": COLORS[5], "hidden patch": COLORS[6]}
 
 
 def token_kinds(T: int, registers: int, masks: Bool[Tensor, " N"] | None = None) -> list[str]:
