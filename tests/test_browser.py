@@ -1,0 +1,43 @@
+"""Two lessons as a reader meets them: JupyterLab in a browser, run from the top, every slider
+moved. Skipped where there is no Chromium or no Playwright."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
+
+LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, str]]:
+    """A browser, and a JupyterLab that serves a copy of the lessons."""
+    play = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright: pip install playwright"
+    )
+    root = tmp_path_factory.mktemp("lab") / "lessons"
+    shutil.copytree(LESSONS, root)
+    with jupyterlab(root) as (address, token), play.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser, address, token
+        browser.close()
+
+
+@pytest.mark.parametrize("name", ["03_rope.ipynb", "04_attention.ipynb"])
+def test_every_slider_moves_its_picture(site: tuple[Any, str, str], name: str) -> None:
+    page = open_and_run(*site, name)
+    sliders = page.locator(".widget-slider .noUi-handle").count()
+    assert sliders >= 2
+    for number in range(sliders):
+        move_slider(page, number)
+    assert not page.failures
+    page.close()
