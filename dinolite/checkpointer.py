@@ -19,7 +19,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from dinolite.distributed import barrier, is_main, world_size
+from dinolite.distributed import barrier, is_main
 
 META = "meta.json"
 
@@ -52,11 +52,8 @@ def save_checkpoint(
         barrier()
         model_state, optimizer_state = get_state_dict(model, optimizer)
         with quiet():
-            dcp.save(
-                {"model": model_state, "optimizer": optimizer_state},
-                checkpoint_id=temporary,
-                no_dist=world_size() == 1,
-            )
+            state = {"model": model_state, "optimizer": optimizer_state}
+            dcp.save(state, checkpoint_id=temporary)
         if is_main():
             text = json.dumps({"iteration": iteration, **meta}, indent=1)
             (temporary / META).write_text(text, "utf8")
@@ -84,7 +81,7 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
     state = {"model": model_state, "optimizer": optimizer_state}
     try:
         with quiet():
-            dcp.load(state, checkpoint_id=place, no_dist=world_size() == 1)
+            dcp.load(state, checkpoint_id=place)
         set_state_dict(
             model, optimizer, model_state_dict=model_state, optim_state_dict=optimizer_state
         )
