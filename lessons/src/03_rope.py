@@ -49,7 +49,9 @@ plt.show()
 #
 # One word in advance. In attention every token makes a
 # [query and a key](GLOSSARY.md#query-and-key), two vectors. The dot product of
-# my query with your key says how much I look at you. Lesson 04 has the rest.
+# my query with your key says how much I look at you. Both are cut into `h`
+# slices of `d = D / h` numbers, the [heads](GLOSSARY.md#attention-head), and
+# each head looks for itself. Lesson 04 has the rest.
 
 # %% [markdown]
 # ## The failure first
@@ -82,8 +84,9 @@ print(list(astronaut.shape), list(shuffled.shape))
 
 # %% [markdown]
 # Both go through an untrained network of width `D = 32` with two heads: patches
-# become [tokens](GLOSSARY.md#token), and one layer of attention looks at them,
-# without positions.
+# become [tokens](GLOSSARY.md#token), each brought to mean 0 and spread 1
+# (`layer_norm`, lesson 05), and one layer of attention looks at them, without
+# positions.
 
 # %%
 torch.manual_seed(0)
@@ -119,7 +122,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the astronaut with a patch of her face framed, and how much this
-# patch looks at each other one (untrained, head 0). Then the shuffled picture,
+# patch looks at each one (untrained, head 0; yellow: most). Then the shuffled picture,
 # the same patch framed at its new place, and its map: the same 64 values, at
 # other places.*
 #
@@ -205,8 +208,9 @@ print("the length stays:", kept)
 # 0.5, 1.5, 2.5, 3.5. Divide by 4, then stretch to a *box* from -1 to 1:
 # -0.75, -0.25, 0.25, 0.75.
 #
-# A [period](GLOSSARY.md#period) says how long the way for a full turn is. The
-# angle at coordinate $c$ is $2\pi c\,/\,\text{period}$.
+# A [period](GLOSSARY.md#period) says how long the way for a full turn is,
+# measured in the box: period 1 is half the picture. The angle at coordinate
+# $c$ is $2\pi c\,/\,\text{period}$.
 
 
 # %%
@@ -231,20 +235,22 @@ print(list(turn_loop(torch.ones(4, 2), centres(4), 1.0).shape))
 # A head has many pairs, each with its own period: fast pairs tell neighbours
 # apart, slow ones tell far from near. Which numbers form a pair? The official
 # code takes number $i$ and number $i + d/2$ of a head with $d$ numbers:
-# [rotate half](GLOSSARY.md#rotate-half).
-# In code, `chunk(2)` separates them.
+# [rotate half](GLOSSARY.md#rotate-half). In code, `chunk(2)` separates them.
+#
+# We start with one axis, the rows. Of a head with `d = 16` it gets half: 8
+# numbers, four pairs. The rest is for the columns, in rung 3.
 
 
 # %%
 def rotate(x, angle):
-    a, b = x.chunk(2, dim=-1)  # [N, d / 2] each
-    sin, cos = angle.sin(), angle.cos()  # [N, d / 2]
+    a, b = x.chunk(2, dim=-1)  # [N, pairs] each
+    sin, cos = angle.sin(), angle.cos()  # [N, pairs]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
 
 periods = 100 ** (torch.arange(4) / 4)
 torch.manual_seed(1)
-x = torch.randn(6, 8)  # [N, d]: six patches, four pairs
+x = torch.randn(6, 8)  # six patches, four pairs
 c = centres(6)
 fast = rotate(x, 2 * torch.pi * c[:, None] / periods)
 for i in range(4):
@@ -254,9 +260,10 @@ for i in range(4):
 print(list(fast.shape), "periods", [f"{p:.4f}" for p in periods])
 
 # %% [markdown]
-# The periods are $100^{4i/d}$, with $d$ the numbers of a head. Two axes share
-# them, and each needs pairs, so there are only $d/4$ periods. A released model
-# has $d = 64$:
+# The periods are $100^{4i/d}$, with $d$ all numbers of a head, 16 here: the
+# exponents are $i/4$. Two axes share the periods, and each needs pairs, so there
+# are only $d/4$ of them. A released model has $d = 64$, 16 periods. There are
+# two ways to choose them:
 
 # %%
 Rope = rope_position_encoding.RopePositionEmbedding
@@ -268,19 +275,21 @@ print(list(by_base.shape), f"from {by_base[0]:.4f} to {by_base[-1]:.4f}")
 print(list(by_ends.shape), f"from {by_ends[0]:.4f} to {by_ends[-1]:.4f}")
 
 # %% [markdown]
-# With a base the slowest period stays below it: 75, not 100. Or one names both
-# ends. Either way the periods form a geometric row.
+# With a base (100 unless you say otherwise) the slowest period stays below it:
+# 75, not 100. Or one names both ends. Either way each period is the one before
+# times a fixed factor.
 #
-# The box is 2 long. So the fastest pair makes two full turns across the
-# picture, and the slowest turns by about 10 degrees: it hardly feels positions, and
-# can carry what does not depend on them.
+# The box is 2 long. So with base 100 the fastest pair makes two full turns across
+# the picture, and the slowest turns by about 10 degrees: it hardly feels
+# positions, and can carry what does not depend on them.
 
 # %% [markdown]
 # ## Rung 3: two axes
 #
-# A patch has a row and a column. A quarter of the numbers and their partners
-# are turned by the row, the other quarter and their partners by the column. So
-# the table of angles has the layout [rows, columns, rows, columns].
+# A patch has a row and a column. The first quarter of the numbers is turned by
+# the row, the second by the column. Their partners stand `d / 2` further on, in
+# the third and fourth quarter. So the table of angles has the layout [rows,
+# columns, rows, columns].
 
 
 # %%
@@ -327,7 +336,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the eight pairs of a head with 16 numbers over a 14 x 14 grid, sines
-# above and cosines below. Pairs 0 to 3 change from top to bottom, pairs 4 to 7
+# above and cosines below (purple: +1, white: 0, orange: -1). Pairs 0 to 3 change from top to bottom, pairs 4 to 7
 # from left to right. Pairs 0 and 4 make two full waves; pairs 3 and 7 are
 # almost flat.*
 
@@ -335,7 +344,9 @@ plt.show()
 # ## Rung 4: the package's
 #
 # `RopePositionEmbedding` makes the table, `apply_rope` uses it. Read both; you
-# know every line.
+# know every line that computes. `Float[Tensor, "N 2"]` is a note for the
+# reader: floats of shape [N, 2]. `coords` are the stacked centres, what
+# `rope.coordinates(H, W)` returns.
 
 # %%
 print(inspect.getsource(Rope.table))
@@ -450,9 +461,11 @@ for name, i in [("patch-patch", slice(1, None)), ("CLS-patch", 0)]:
 # %% [markdown]
 # ## Pictures that are not square
 #
-# Coffee, 128 x 192 pixels: 8 rows and 12 columns. The box can be filled in
-# three ways (`normalize_coords`): *separate* stretches each axis to [-1, 1];
-# *max* and *min* divide both by the longer or the shorter side.
+# Coffee, 128 x 192 pixels: 8 rows and 12 columns of patches. The box can be
+# filled in three ways (`normalize_coords`). In rung 1 we divided the centres
+# by the number of patches: *separate* does this for each axis by itself. *Max*
+# and *min* divide both axes by the larger or the smaller of the two numbers.
+# The upper left corner is at (-1, -1) in all three.
 #
 # **Predict:** under *separate*, are one patch down and one patch to the right
 # the same distance?
@@ -503,8 +516,8 @@ plt.show()
 # patch was there are now four, and their mean coordinate is the old one. No
 # interpolation, no new weights.
 #
-# **Predict:** with three times as many patches, 42 x 42, how many of the 196
-# old rows of the table are found again, exactly?
+# **Predict:** with three times as many patches on each side, 42 x 42, how many
+# of the 196 old rows of the table are found again, exactly?
 
 # %%
 coarse = rope64.coordinates(14, 14).view(14, 14, 2)
@@ -530,18 +543,19 @@ plt.show()
 # %% [markdown]
 # *Figure: the man at the camera, patch (3, 6) of 14 x 14 framed, and its
 # likeness map. Then the map of patch (6, 12) on a 28 x 28 grid, the upper left
-# quarter of the same place: the same cross with finer grain.*
+# quarter of the frame: the same cross with finer grain.*
 #
 # > **Tutor's note.** The box belongs to the crop, not to the photograph. A
 # > small local crop of 7 x 7 patches spans [-1, 1] as well as a large global
-# > one of 16 x 16. One step means another angle in each. That is a weakness
-# > which the next part softens.
+# > one of 16 x 16. One step means another angle in each. That is a weakness,
+# > which training softens ("In training the box breathes", below).
 
 # %% [markdown]
 # ## Explore
 #
-# Move the sliders. What does a fast pair (0) see, what a slow one (15)? Where
-# does pair 0 take a far patch for its own?
+# Move the sliders. `frequency` is the number of the period, 0 to 15; two pairs
+# have it, one for the rows and one for the columns. What does the fast one (0)
+# see, what the slow one (15)? Where does 0 take a far patch for its own?
 
 
 # %%
@@ -572,8 +586,11 @@ viz.explore(
 # %% [markdown]
 # *Figure: sliders for frequency, row, column and grid; below, the photograph
 # with the chosen patch framed, the cosines of one frequency along rows and
-# along columns, the likeness by this frequency alone (a pattern that repeats
-# itself), and by all together (one cross).*
+# along columns, the likeness by this frequency alone (waves), and by all
+# together (one cross). Purple: +1, white: 0, orange: -1.*
+#
+# Period 0 is 1 long, and half the picture further everything looks as here.
+# Only together do the periods know one place.
 
 # %% [markdown]
 # ## In training the box breathes
@@ -621,7 +638,9 @@ for mode in [True, False]:
 
 # %% [markdown]
 # How often is it drawn? The ViT asks for a table in every block, for every
-# crop size. Let us listen: four blocks, one large and one small crop.
+# crop size. Let us listen, with a [forward hook](GLOSSARY.md#forward-hook), a
+# function that PyTorch calls each time a module has run. Four blocks, one
+# large and one small crop:
 
 # %%
 torch.manual_seed(6)
@@ -639,8 +658,8 @@ for mode in [True, False]:
     print(f"{name}: {len(seen)} tables, {len(different)} different")
 
 # %% [markdown]
-# Eight draws in training; in evaluation one table per crop size. All samples
-# of a batch share a draw.
+# Eight draws in training, one for each block and crop size; in evaluation one
+# table per crop size. All samples of a batch share a draw.
 #
 # > **Watch out.** `torch.hub` hands over the official DINOv3 in training mode,
 # > with rescale 2 switched on. Its features are then random: two calls, two
@@ -728,7 +747,8 @@ Rope(24, num_heads=4)
 # Nothing later depends on it. Solutions are in `lessons/solutions/03.py`.
 #
 # **03.1** (difficulty 1, 3 minutes) What is the shape of the table `sin` for a
-# picture of `height` x `width` pixels? Return a tuple.
+# picture of `height` x `width` pixels in patches of side `patch`, and a network
+# of width `embed_dim`? Return a tuple.
 #
 # <details><summary>Hint 1</summary>One row per patch.</details>
 # <details><summary>Hint 2</summary>Which tokens have no place?</details>
@@ -744,9 +764,10 @@ def table_shape(height, width, patch, embed_dim, heads):
 check("03.1", table_shape)
 
 # %% [markdown]
-# **03.2** (difficulty 2, 5 minutes) How many full turns does pair `i` make
-# from the left edge of the picture to the right edge, under *separate*? One
-# line.
+# **03.2** (difficulty 2, 5 minutes) Take the pair that is turned by the column,
+# with period number `i` (from 0 to `head_dim / 4 - 1`). How many full turns does
+# it make from the left edge of the picture to the right edge, under *separate*?
+# `base` takes the place of our 100. One line.
 #
 # <details><summary>Hint 1</summary>How long is the box?</details>
 # <details><summary>Hint 2</summary>The period is the way for one
@@ -806,9 +827,10 @@ check("03.4", growing_box)
 
 # %% [markdown]
 # **03.5** (difficulty 4, 15 minutes) Video: a token has a frame, a row and a
-# column. Give the angles [frames * rows * columns, 3 * P] for `P` periods:
-# all of the frame, then of the row, then of the column. The tokens stand frame
-# by frame, in each row by row. Each axis has its own box [-1, 1].
+# column. `periods` is a tensor [P], the same for all three axes. Give the angles
+# (no sine yet) as [frames * rows * columns, 3 * P]: for each token all P of the
+# frame, then of the row, then of the column. The tokens stand frame by frame, in
+# each row by row. Each axis has its own box [-1, 1].
 #
 # <details><summary>Hint 1</summary>`table` of rung 3, with three
 # axes.</details>

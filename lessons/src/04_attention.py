@@ -123,6 +123,9 @@ plt.show()
 # scores and weights, three by three; results, three rows of two. The first row
 # of the weights reads 0.42, 0.16, 0.42, that of the result 0.84, 0.58.*
 #
+# In code `x.mT` is the matrix with its last two axes swapped, so `x @ x.mT`
+# holds the dot product of every token with every token.
+#
 # Do the third row yourself. It looks at itself most, since its dot product
 # with itself is the largest.
 
@@ -176,8 +179,8 @@ print("weights", list(weigh(q, k).shape), "out", list(attend(q, k, v).shape))
 # ## Look at it: who has my colour?
 #
 # Attention needs no training to do something. Let query and key of a patch
-# both be its mean colour, minus the mean of all. Then we choose a patch on the
-# white rim and ask where it looks.
+# both be its mean colour, minus the mean of all, divided by their spread. Then
+# we choose a patch on the white rim and ask where it looks.
 
 # %%
 rgb = F.avg_pool2d(cup, 16)[0].flatten(1).T  # [N, 3] = [256, 3]
@@ -195,8 +198,8 @@ plt.show()
 # %% [markdown]
 # *Figure: the cup, a patch on its white rim framed, and two maps of 16 x 16
 # weights. In the first the rim shows as a ring, brightest at the right. In the
-# second, with scores three times as large, one patch at the right has most of
-# the weight and little else is left.*
+# second, with scores three times as large, one patch at the right has nearly
+# half of the weight, a few others most of the rest: the ring is broken.*
 #
 # The patch found the other parts of the rim, wherever they are. No filter, no
 # neighbourhood: *whoever fits*.
@@ -226,9 +229,13 @@ for d in [4, 64, 1024]:
 # A dot product sums $d$ products, each with variance 1. Variances add up, so
 # the spread is $\sqrt d$. With $d = 1024$ one key takes all the weight, by
 # chance. And where one weight is almost 1, softmax hardly reacts to its scores:
-# the gradient is near zero, and nothing is learned. Hence
+# the slope of a weight $p$ over its own score is $p(1-p)$, near zero, and
+# nothing is learned. Hence
 #
 # $$\text{weights} = \text{softmax}\!\left(q k^\top / \sqrt{d}\right).$$
+#
+# The new `weigh` takes the place of the old one, and `attend`, which calls it,
+# is scaled from here on.
 
 
 # %%
@@ -327,7 +334,8 @@ plt.show()
 # %% [markdown]
 # *Figure: the cup and three maps for the framed patch on the rim. By colour:
 # the whole ring. By place: a bright spot at the frame with faint arms along
-# its row and column. By both: the part of the ring that is near the frame.*
+# its row and column. By both: the part of the ring that is near the frame, and
+# a weak rest at the right.*
 #
 # So a query can ask two things at once: *white, and near me*. (In a real head
 # all pairs are turned. The slow ones hardly move, and can carry the content.)
@@ -335,7 +343,8 @@ plt.show()
 # %% [markdown]
 # ## Rung 7: the package's
 #
-# Here is how the package writes it. `permute(2, 0, 3, 1, 4)` is our cut into
+# Here is how the package writes it. `view` gives [B, T, 3, h, d]; `permute(2, 0,
+# 3, 1, 4)` brings the 3 to the front and `h` before `T`. This is our cut into
 # heads, for q, k and v in one go.
 
 # %%
@@ -381,12 +390,12 @@ print("map", list(map_.shape))
 print("rows sum to 1:", torch.allclose(map_.sum(-1), torch.tensor(1.0)))
 
 # %% [markdown]
-# ## A bias that does nothing
+# ## Does the bias of the keys matter?
 #
 # Linear layers have a bias: the same $b$ is added to every key. For a query
 # $q$ all its scores then grow by $q \cdot b$, and softmax does not see what is
-# added to a whole row. With RoPE the bias is turned together with the key.
-# Does it still cancel?
+# added to a whole row: the bias does nothing. With RoPE it is turned together
+# with the key. Does it still cancel?
 
 # %%
 torch.manual_seed(4)
@@ -399,9 +408,11 @@ after = weigh(turn(q, rope), turn(k + b, rope))
 print("with RoPE:", torch.allclose(after, before, atol=1e-5))
 
 # %% [markdown]
-# No: with RoPE it becomes a fixed taste for certain places, the same for every
-# picture. The official code has an option, `mask_k_bias`, that leaves it out:
-# the bias is multiplied by a mask which is 0 on the third of the keys.
+# No: $b$ is turned by another angle at every place, and what it adds to the
+# scores differs from place to place. The query gets a taste for certain places,
+# whatever lies there. The official code has an option, `mask_k_bias`, that
+# leaves this bias out: the biases of q, k and v are multiplied by a mask, which
+# is 0 on the third of the keys.
 
 # %%
 torch.manual_seed(5)
@@ -419,7 +430,9 @@ for name, third in zip("qkv", masked.qkv.bias_mask.chunk(3), strict=True):
 #
 # `get_attention_maps` collects the maps of whole networks. Ours has three
 # layers and random weights: **it has learned nothing**. We look at the first
-# layer, CLS above all.
+# layer, at what CLS looks at. Pixels go in from -1 to 1, and weights are
+# counted in *even shares*: 1 is what each of the 261 tokens would get if all
+# got the same.
 
 # %%
 pixels = 2 * cup - 1
@@ -436,10 +449,10 @@ plt.show()
 # near the handle, head 2 a few spots. Above each map: max 1.1.*
 #
 # Is that not the cup? It is, and nobody has taught it. Random weights still
-# react to pixels, and equal pixels get equal weights. The colours are
-# stretched from the smallest to the largest value; *max 1.1* says that the
-# favourite gets 1.1 times an even share. Now on a scale that begins at 0, and
-# a trick below.
+# react to pixels, and like pixels get like weights. The colours are stretched
+# from the smallest to the largest value; *max 1.1* says that the favourite
+# gets 1.1 even shares. Now for the patch on the rim, on a scale that begins at
+# 0; and below that, a trick.
 
 # %%
 token = viz.patch_token(261, grid, 4, 3)
@@ -515,8 +528,10 @@ x, answer, order = twins(16, torch.Generator().manual_seed(0))
 print("patches", list(x.shape), "answers", list(answer.shape))
 
 # %% [markdown]
-# The net: a small patch embedding, one attention layer with one head, four
-# scores for the four corners. A control gets a linear layer in its place.
+# The net: a small patch embedding with a [GELU](GLOSSARY.md#gelu) (a ReLU
+# without the corner), one attention layer with one head, four scores for the
+# four corners. What attention brings is added to the patch's own vector
+# (`z + middle(z)`). A control gets a linear layer in place of attention.
 
 
 # %%
@@ -654,8 +669,9 @@ print("out", list(out.shape), "map", list(map_.shape), "both equal")
 #
 # ## Common mistakes
 #
-# The first two raise no error. **Softmax over the wrong axis**: every
-# *column* sums to 1. A token may then get more than its share, or less.
+# Three of them give no error. The first: **softmax over the wrong axis.** Every
+# *column* sums to 1, the rows do not. One token then takes more than a mean from
+# the others, and another less.
 
 # %%
 wrong = steps["scores"].softmax(dim=-2)
@@ -663,8 +679,8 @@ print("columns", [f"{s:.2f}" for s in wrong.sum(dim=0)])
 print("rows   ", [f"{s:.2f}" for s in wrong.sum(dim=1)])
 
 # %% [markdown]
-# **Heads without transpose.** `q.view(1, 3, 261, 32)` raises an error here, and
-# its message recommends `reshape`. That silences it and keeps the mistake: the
+# The second: **heads without transpose.** `q.view(1, 3, 261, 32)` does raise an
+# error here, but its message recommends `reshape`, which keeps the mistake: the
 # shape is right, but head 0 gets the first third of the *tokens*, not a third
 # of the width.
 
@@ -689,8 +705,8 @@ for name, before, after in [
 first[0, 0, 1:].view(16, 16)
 
 # %% [markdown]
-# Worse is the repair `1:257`: it runs. Take attention by place alone, whose
-# bright spot must lie under the frame.
+# Worse is the repair `1:257`, the third: it runs. Take attention by place alone,
+# whose bright spot must lie under the frame.
 
 # %%
 ones = attention.apply_rope(torch.ones(1, 1, 261, 32), rope)
@@ -732,9 +748,9 @@ def shape_of_q(B, T, D, h):
 check("04.1", shape_of_q)
 
 # %% [markdown]
-# **04.2** (difficulty 2, 8 minutes) Scaled weights from `q` and `k`, both [B,
-# h, T, d], with `exp` and `sum` in place of `softmax`. Scores of several
-# hundred must work too.
+# **04.2** (difficulty 2, 8 minutes) Scaled weights [B, h, T, T] from `q` and `k`,
+# both [B, h, T, d], with `exp` and `sum` in place of `softmax`. Scores of
+# several hundred must work too, in every row.
 #
 # <details><summary>Hint 1</summary>Score, scale, exp, divide by the sum of the
 # row. Keep the axis: `keepdim=True`.</details>
@@ -752,8 +768,8 @@ def weights_of(q, k):
 check("04.2", weights_of)
 
 # %% [markdown]
-# **04.3** (difficulty 2, 8 minutes) Cut the output of the fused layer, [B, T,
-# 3 D], into the tuple `(q, k, v)`, each [B, h, T, d].
+# **04.3** (difficulty 2, 8 minutes) Cut the output `qkv` of the fused layer, [B,
+# T, 3 D], into the tuple `(q, k, v)`, each [B, h, T, d] for `h` heads.
 #
 # <details><summary>Hint 1</summary>First the thirds, then the heads.</details>
 # <details><summary>Hint 2</summary>`chunk(3, dim=-1)`, then what `split_heads`
@@ -768,8 +784,8 @@ def split_qkv(qkv, h):
 check("04.3", split_qkv)
 
 # %% [markdown]
-# **04.4** (difficulty 3, 8 minutes) One query looks at `T` keys. `q` is [d],
-# `keys` [T, d], `values` [T, e]; the result is [e].
+# **04.4** (difficulty 3, 8 minutes) One query looks at `T` keys, with scaled
+# scores. `q` is [d], `keys` [T, d], `values` [T, e]; the result is [e].
 #
 # <details><summary>Hint 1</summary>`keys @ q` has one score per key.</details>
 # <details><summary>Hint 2</summary>A mean with weights is `weights @
@@ -787,10 +803,11 @@ check("04.4", look)
 
 # %% [markdown]
 # **04.5** (difficulty 3, 10 minutes) Change the design: other numbers of
-# heads. Return three counts for one picture: the numbers in the matrix of
-# `qkv` (no bias), the multiplications for all scores, the numbers in all
-# attention maps. Which of them depend on `h`? What do 12 heads gain over 3,
-# and what does each of them lose?
+# heads. Return three counts, as a tuple, for one layer and one picture of `T`
+# tokens: the numbers in the matrix of `qkv` (no bias), the multiplications in
+# the dot products of all heads, the numbers in the attention maps of all
+# heads. Which of them depend on `h`? What do 12 heads gain over 3, and what
+# does each of them lose?
 #
 # <details><summary>Hint 1</summary>A score is a dot product of d = D / h
 # numbers.</details>
