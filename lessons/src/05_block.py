@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 05 The block
 #
-# **What else is in a block, and why does it train?** You stack attention 24
-# deep, watch a photograph disappear, and then add the parts that keep it
-# alive.
+# **What else is in a block, and why does it train?** You stack attention and
+# a small network 24 times, watch a photograph disappear, and then add the
+# parts that keep it alive.
 
 # %% [markdown]
 # Attention lets tokens talk. A deep stack of it cannot learn on its own. The
@@ -79,10 +79,11 @@ print("photos", list(photos.shape), "tokens", list(tokens.shape))
 # ## The failure first
 #
 # Attention mixes tokens. A small network, the [FFN](GLOSSARY.md#ffn)
-# (feed-forward network), then works on each token. Why not stack the two 24
-# times and be done? We draw weights with standard deviation
-# `gain / sqrt(inputs)`. At gain 1 a linear layer keeps the size of what
-# comes in, on average.
+# (feed-forward network: two matrices, an activation between them), then works
+# on each token. These two are the *branches* of a block. Why not stack them
+# 24 times and be done? We draw weights with standard deviation
+# `gain / sqrt(inputs)`. At gain 1 a linear layer keeps the size of what comes
+# in, on average.
 
 
 # %%
@@ -105,9 +106,9 @@ def branches_only(one, x):
 
 # %% [markdown]
 # `walk` sends the tokens through a stack and keeps what stands after every
-# block. Then it sends a gradient back. `curves` measures three things: how
-# long a token is, how alike the tokens of a photo are (mean cosine, 1 = all
-# the same direction), and how much gradient arrives.
+# block; block 0 is the input. Then it sends a random gradient back. `curves`
+# measures three things: how long a token is, how alike the tokens of a photo
+# are (mean cosine, 1 = all the same direction), and how much gradient arrives.
 
 
 # %%
@@ -157,10 +158,11 @@ plt.show()
 # %% [markdown]
 # *Figure: three panels over the blocks. Left, on a log scale: at gain 1 the
 # token norm falls by seven powers of ten in 24 blocks, at gain 2 it has risen
-# by twelve at block 12. Middle: in both, the likeness of tokens climbs to 1
-# within a few blocks. Right: at gain 1 the gradient shrinks on its way back
-# from block 24 to block 0.*
-#
+# by more than twelve at block 12. Middle: in both, the likeness of tokens
+# climbs to 1 within a few blocks. Right, gain 1 alone: the gradient shrinks by
+# eight powers of ten on its way back from block 24 to block 0.*
+
+# %% [markdown]
 # > **Tutor's note.** The official code draws every weight with deviation 0.02,
 # > whatever the width. At width 2500 that is our gain 1; the 7B is wider,
 # > most models are narrower.
@@ -188,9 +190,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the cat, a patch at its eye framed, then five maps; dark violet is
-# the same direction, orange the opposite one. At block 0 eyes, nose and
-# stripes stand out. From block 1 on the map is one dark colour: every patch
-# points the same way.*
+# the same direction, white a right angle, orange the opposite direction. At
+# block 0 eyes, nose and stripes stand out. From block 1 on the map is one dark
+# colour: every patch points the same way.*
 #
 # Three failures: the size dies or explodes, the gradient does not arrive,
 # and the picture is gone. Averaging is what attention does; average 24 times
@@ -210,8 +212,8 @@ plt.show()
 # square is $(25 + 1 + 1)/3 = 9$. Divide by 3: $(1.6667, -0.3333, -0.3333)$.
 #
 # **Residual with [LayerScale](GLOSSARY.md#layerscale).** A branch answers
-# $f = (3, 0, -3)$. With $\gamma = 0.1$ the token becomes
-# $x + 0.1 f = (5.3, -1, -1.3)$.
+# $f = (3, 0, -3)$. The answer is multiplied by a factor $\gamma$ and added to
+# the token. With $\gamma = 0.1$ it becomes $x + 0.1 f = (5.3, -1, -1.3)$.
 
 # %%
 x = torch.tensor([5.0, -1.0, -1.0])
@@ -224,14 +226,18 @@ assert torch.allclose(F.rms_norm(x, (3,)), rms_normed, atol=1e-5)
 assert torch.allclose(x + 0.1 * f, torch.tensor([5.3, -1.0, -1.3]))
 
 # %% [markdown]
+# Two more, from inside the FFN.
+#
 # **[GELU](GLOSSARY.md#gelu)** multiplies $x$ by $\Phi(x)$, the share of a bell
 # curve below $x$. From a table, $\Phi(1) = 0.8413$. So GELU(1) = 0.8413 and
 # GELU(-1) = $-1 \cdot 0.1587$.
 #
 # **[SwiGLU](GLOSSARY.md#swiglu)** has a gate and a value, two linear maps of
-# the same token. SiLU is $x\,\sigma(x)$, and $\sigma(\ln 3) = 3/4$. With gate
-# $\ln 3$ and value 2 the result is $\frac34 \ln 3 \cdot 2 = 1.6479$. With
-# gate 0 nothing passes, whatever the value.
+# the same token; the result is SiLU(gate) times value. SiLU is
+# $x\,\sigma(x)$ with the sigmoid $\sigma(x) = 1/(1 + e^{-x})$, so
+# $\sigma(\ln 3) = 3/4$. With gate $\ln 3$ and value 2 the result is
+# $\frac34 \ln 3 \cdot 2 = 1.6479$. With gate 0 nothing passes, whatever the
+# value.
 
 # %%
 ln3 = torch.tensor(3.0).log()
@@ -298,7 +304,7 @@ for name, branch in {"attention": one.attn, "FFN": one.mlp}.items():
 # A residual stack tends to grow, and a larger input makes a branch answer
 # louder. [Pre-norm](GLOSSARY.md#pre-norm) breaks the circle: the branch reads
 # a normed copy; the sum itself is never normed. A loop over tokens, then all
-# at once:
+# at once (the small `eps` keeps us from dividing by zero):
 
 
 # %%
@@ -333,8 +339,10 @@ def pre_norm(one, x):
 # ## Rung 3: LayerScale
 #
 # Each channel of a branch gets a learnt volume knob,
-# [LayerScale](GLOSSARY.md#layerscale): $x + \gamma \odot f(x)$. DINOv3 starts
-# it at $10^{-5}$, almost off. Here are all rungs side by side.
+# [LayerScale](GLOSSARY.md#layerscale): $x + \gamma \odot f(x)$, where $\odot$
+# multiplies number by number. DINOv3 starts it at $10^{-5}$, almost off. Here
+# are all rungs side by side. `full` calls the package's block: pre-norm, and
+# LayerScale that starts at `gamma`.
 
 
 # %%
@@ -349,15 +357,20 @@ walks = {
     "gamma 1e-5": walk(full, make_blocks(gamma=1e-5)),
 }
 runs = {name: curves(states) for name, states in walks.items()}
-del runs["residual only"]["gradient"]  # it overflows, too
+del runs["residual only"]["gradient"]  # nan: its scores are too large
 viz.signal_figure(runs, log=["token norm"])
 plt.show()
 
 # %% [markdown]
 # *Figure: the same three measurements. Residual only: the norm grows by five
-# powers of ten and tokens end up alike. Pre-norm: it grows about nine times,
-# and the gradient about three times towards block 0. With gamma 0.1 the
-# curves rise a little; with gamma 1e-5 they are flat lines.*
+# powers of ten and tokens end up alike; it has no curve on the right. Pre-norm:
+# the norm grows about nine times, and the gradient more than three times
+# towards block 0. With gamma 0.1 the curves change a little; with gamma 1e-5
+# they are flat lines.*
+#
+# Why no gradient for residual only? Its tokens get so long that the attention
+# scores are in the billions, and torch's fast attention returns nan for their
+# gradient.
 
 # %%
 for name, run in runs.items():
@@ -419,7 +432,8 @@ print("gradient of gamma above 1:", (ls2.gamma.grad.norm() > 1).item())
 # Less than a hundredth of a percent: at the start a block is nearly the
 # identity. And yet the knobs $\gamma$ receive a healthy gradient: it is the
 # branch's full answer, times what comes back. The knobs open first. And the
-# weights behind them? Compare the same matrix in all 24 blocks.
+# weights behind them? Compare `fc2`, the second matrix of the FFN, in all 24
+# blocks.
 
 
 # %%
@@ -441,9 +455,10 @@ plt.show()
 
 # %% [markdown]
 # *Figure: gradient norm of fc2 in each of 24 blocks. Left, log scale: with
-# gamma 1e-5 it is about five powers of ten smaller than without LayerScale.
-# Right, relative to block 1: without LayerScale the curve falls to about a
-# fifth, with gamma 0.1 a little, with 1e-5 it stays near 1.*
+# gamma 1e-5 it is about five powers of ten smaller than without LayerScale
+# ("gamma none"). Right, relative to block 1: without LayerScale the curve
+# falls to about a fifth, with gamma 0.1 to about 0.7, with 1e-5 it stays near
+# 1.*
 
 # %%
 for name in found:
@@ -516,7 +531,8 @@ one_grey = (wanted - wanted.mean(1)).square().mean().item()
 
 # %% [markdown]
 # `one_grey` is the error of the laziest answer: the same mean colour for
-# every patch. **Predict:** which stacks get below it?
+# every patch. We train three stacks for thirty steps: branches only, pre-norm,
+# and gamma 1e-5. **Predict:** which get below half of it?
 
 # %%
 results = {
@@ -536,7 +552,7 @@ plt.show()
 # %% [markdown]
 # *Figure: four mosaics of 12 x 12 patches. Wanted: the astronaut in coarse
 # colours. Branches only: one brownish grey everywhere. Pre-norm: the
-# astronaut, a little paler. Gamma 1e-5: the astronaut with noisy colours.*
+# astronaut, paler and bluer. Gamma 1e-5: the astronaut with noisy colours.*
 #
 # Thirty steps without residuals found the laziest answer and nothing more.
 #
@@ -552,8 +568,8 @@ plt.show()
 #
 # `Mlp` widens to `ratio * D`, applies GELU and narrows again. `SwiGLUFFN`
 # computes `w3(silu(w1 x) * w2 x)`: three matrices instead of two. To cost the
-# same it gets two thirds of the width, rounded *up* to a multiple of `align`,
-# which fast matrix units like.
+# same it gets two thirds of the width. This number is cut to an integer and
+# then rounded *up* to a multiple of `align`, which fast matrix units like.
 
 # %%
 print(inspect.getsource(ffn_layers.SwiGLUFFN.forward))
@@ -576,8 +592,8 @@ for name, width, ratio, align in [
     print(f"{name}: {inner} wide, {swi / mlp:.4f} of the Mlp's weights")
 
 # %% [markdown]
-# For `D = 64`, ratio 4: 256 x 2/3 = 170.7, and up to 176. The others divide
-# evenly.
+# For `D = 64`, ratio 4: 256 x 2/3 = 170.7, cut to 170, and up to 176. The
+# others divide evenly. They are sizes of the official code that use SwiGLU.
 #
 # > The 7B model has 40 blocks of width 4096 with 32 heads, and a SwiGLU whose
 # > hidden width is 8192. (DINOv3 Table 2)
@@ -600,9 +616,10 @@ for name in norm_layers.NORM_LAYERS:
 # ## Stochastic depth
 #
 # In training, [stochastic depth](GLOSSARY.md#stochastic-depth) lets some
-# samples skip a branch. Shallow and deep nets share weights, which keeps
-# blocks from relying on each other. Usual code computes a branch and
-# multiplies by 0. The official code does not compute it at all.
+# samples (photos of the batch) skip a branch. Each of them passes through a
+# shallower net with the same weights, so no block can rely on one other.
+# Usual code computes a branch and multiplies by 0. The official code does not
+# compute it at all.
 #
 # > Skipping whole samples saves the share of memory and time that is dropped;
 # > DINOv2 drops 40 % (Sec. 5, "Efficient stochastic depth"), and so does
@@ -669,7 +686,7 @@ print("every sample within 0.05 of 1:", bool(((mean - 1).abs() < 0.05).all()))
 #
 # Turn the knobs: number of blocks, the power of ten of gamma, residual on or
 # off. Without the residual, does the norm alone save the picture? And find the
-# largest gamma at which 32 blocks still keep tokens apart.
+# largest gamma at which 32 blocks keep the likeness below 0.8.
 
 # %%
 stack = make_blocks(32, gamma=1.0)
@@ -696,8 +713,9 @@ knobs = {"depth": (1, 32, 1, 24), "log10_gamma": (-5.0, 0.5, 0.5, -1.0)}
 viz.explore(draw, **knobs, residual=True)
 
 # %% [markdown]
-# *Figure: token norm and likeness of the cat's tokens over 24 blocks at gamma
-# 0.1, with residuals. Both curves rise a little. The sliders move them.*
+# *Figure: the cat's tokens over 24 blocks at gamma 0.1, with residuals. Left
+# their norm, as a power of ten: it hardly rises. Right their likeness: it
+# climbs from about a half to three quarters. The sliders move both curves.*
 #
 # ## Against someone else
 #
@@ -736,7 +754,8 @@ print("GELU:", torch.allclose(tokens * phi, F.gelu(tokens), atol=1e-5))
 # ## Common mistakes
 #
 # **Post-norm by accident**: norm the sum instead of the copy. It runs. Each
-# norm shrinks everything older, so the picture and the gradient fade.
+# norm shrinks everything older, so the picture and the gradient fade. Printed
+# is how many times the gradient of block 24 is found at block 0.
 
 
 # %%
@@ -814,9 +833,9 @@ def rms_norm(x, weight, eps):
 check("05.2", rms_norm)
 
 # %% [markdown]
-# **05.3** (difficulty 2, 8 minutes) A whole SwiGLU network without biases:
-# its `width` from `D` and `ratio`, aligned to `align`, and then its number of
-# weights. Return both.
+# **05.3** (difficulty 2, 8 minutes) One SwiGLU FFN without biases: its inner
+# width from `D` and `ratio`, aligned to `align` as above (first cut to an
+# integer), and its number of weights. Return both, `(width, weights)`.
 #
 # <details><summary>Hint 1</summary>Two thirds of `D * ratio`, cut to an
 # integer, then up to the next multiple.</details>
@@ -857,7 +876,8 @@ check("05.4", parallel_block)
 # %% [markdown]
 # **05.5** (difficulty 4, 12 minutes) Choose gamma for a depth. Tokens start
 # at length 1; each branch answers with a vector of length 1 at right angles to
-# all before. There are two branches per block. Which gamma makes tokens
+# all before, and LayerScale multiplies it by the same gamma everywhere. There
+# are two branches per block. Which gamma makes tokens
 # `growth` times as long after `depth` blocks? Then explain: your net becomes
 # four times as deep; what happens to gamma?
 #

@@ -58,8 +58,8 @@ plt.show()
 # %% [markdown]
 # ## The failure first
 #
-# A photograph first, as every released model wants it: in [0, 1], minus the
-# mean colour of ImageNet, over its spread.
+# A photograph first, as the models released for photographs want it: in
+# [0, 1], minus the mean colour of ImageNet, over its spread (lesson 01).
 
 # %%
 photos = photographs()
@@ -104,6 +104,10 @@ net = shake(sizes.build_backbone(small), seed=0)
 # %% [markdown]
 # Now three mistakes of assembly: blocks in the wrong order, no RoPE, no final
 # norm. Which of them raises an error?
+#
+# With `is_training=True` the net returns a dictionary. Two entries serve us
+# here: `x_norm_patchtokens`, the patches after the final norm, and
+# `x_prenorm`, all tokens before it.
 
 # %%
 right = net(photo, is_training=True)
@@ -133,15 +137,16 @@ for name, x in wrong.items():
 #
 # ViT-S/16 has width $D = 384$, 12 blocks, patches of 16 pixels, 4
 # [registers](GLOSSARY.md#register). Take a pencil. A linear layer from $a$ to
-# $b$ has $ab + b$ numbers; a norm has $2D$, a LayerScale $D$.
+# $b$ has $ab + b$ numbers; a norm has $2D$, a LayerScale $D$. Three rows of
+# the table count 12 times, the others once.
 #
 # | part | numbers |
 # |---|---|
 # | patches | $16 \cdot 16 \cdot 3 \cdot D + D$ |
 # | CLS, 4 registers, mask token | $6 D$ |
-# | attention: q, k, v, output | $4 D^2 + 4 D$ |
-# | FFN: $D \to 4D \to D$ | $8 D^2 + 5 D$ |
-# | 2 norms, 2 LayerScales | $4 D + 2 D$ |
+# | each block, attention: q, k, v, output | $4 D^2 + 4 D$ |
+# | each block, FFN: $D \to 4D \to D$ | $8 D^2 + 5 D$ |
+# | each block, 2 norms, 2 LayerScales | $4 D + 2 D$ |
 # | final norm | $2 D$ |
 #
 # **Predict first.** Everyone speaks of attention. Does it hold most of the
@@ -210,8 +215,9 @@ print(f"{total:,} parameters, {4 * total / 1e9:.0f} GB if they were there")
 # %% [markdown]
 # It can, on `meta`: every shape can be checked, but no picture can go through.
 #
-# > DINOv3 trains one 7B model with 40 blocks of width 4096 and 4 registers, and
-# > distils it into a family of smaller ones. (Table 2, Sec. 5.2, Fig. 16a)
+# > DINOv3 trains one 7B model with 40 blocks of width 4096 and 4 registers.
+# > Then a family of smaller ones learns to say what it says: it is *distilled*.
+# > (Table 2, Sec. 5.2, Fig. 16a)
 
 # %% [markdown]
 # ## Rung 1: one picture, one loop
@@ -243,10 +249,10 @@ print("features", list(by_loop.shape))
 # %% [markdown]
 # ## Rung 2: a class, a batch
 #
-# The same as a class, in under forty lines. Three things are new: the CLS and the registers are
-# learnt, and repeated for each picture (`expand`); the grid is read off the
-# picture; hidden patches (lesson 02) become the mask token. The names of the
-# parts are the official ones. You will soon see why.
+# The same as a class, in under forty lines. Three things are new: the CLS and
+# the registers are learnt, and repeated for each picture (`expand`); the grid
+# is read off the picture; hidden patches (lesson 02) become the mask token.
+# The names of the parts are the official ones. You will soon see why.
 
 
 # %%
@@ -315,7 +321,8 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the photo of 224 x 224 pixels as the global crop, and the first of two
-# local crops of 96 x 96 pixels cut from it, a face.*
+# local crops of 96 x 96 pixels cut from it, a face. Both are drawn equally
+# large.*
 
 # %%
 for x in crops:
@@ -338,6 +345,7 @@ print(mine.load_state_dict(net.state_dict()))
 # Equal outputs are good, equal outputs after *every block* better: they tell
 # where two nets part. A [forward hook](GLOSSARY.md#forward-hook) is a function
 # that PyTorch calls with what a module returns. One on each block catches all.
+# Without `is_training=True` the package's net itself says only the CLS feature.
 
 
 # %%
@@ -390,8 +398,8 @@ for x, out in zip(crops, outputs, strict=True):
 # %% [markdown]
 # ## Five outputs: which one for what?
 #
-# With `is_training=True` you get a dictionary, in evaluation too. Without,
-# only the CLS feature.
+# With `is_training=True` you get a dictionary, in evaluation too (the name is
+# the official one). Without, only the CLS feature.
 
 # %%
 print(inspect.getsource(package.features))
@@ -401,10 +409,10 @@ for name, value in outputs[0].items():
 # %% [markdown]
 # | entry | what for |
 # |---|---|
-# | `x_norm_clstoken` | the picture as a whole: k-NN, linear probe, DINO loss |
-# | `x_norm_patchtokens` | places: segmentation, matching, iBOT and Gram loss |
-# | `x_storage_tokens` | scratch paper of the net; nobody reads it |
-# | `x_prenorm` | to look inside; not as a feature |
+# | `x_norm_clstoken` | the picture as a whole: k-NN (lesson 18), DINO loss (10) |
+# | `x_norm_patchtokens` | places: segmentation, matching, iBOT (12), Gram (20) |
+# | `x_storage_tokens` | scratch paper of the net; no loss asks for it |
+# | `x_prenorm` | all tokens before the final norm: to look inside |
 # | `masks` | what was hidden, handed on to the loss |
 #
 # For a classifier, join CLS and the mean of the patches: `[B, 2 D]`.
@@ -416,7 +424,9 @@ for name, value in outputs[0].items():
 # ## Inside: features after any block
 #
 # `get_intermediate_layers` gives the patches of chosen blocks, with
-# `reshape=True` as a map `[B, D, h, w]`, as convolutions like it.
+# `reshape=True` as a map `[B, D, h, w]`, as convolutions like it. A list `n`
+# names blocks, counted from 0, -1 being the last. A number `n` asks for the
+# last `n` blocks.
 
 # %%
 maps = net.get_intermediate_layers(photo, n=[2, 5, -1], reshape=True)
@@ -444,9 +454,9 @@ viz.depth_figure(lengths, "mean length of a token")
 plt.show()
 
 # %% [markdown]
-# *Figure: mean length of the patches and of CLS after each of 12 blocks. The two
-# raw lines climb from block to block; the two normed lines lie flat at the
-# bottom, one upon the other.*
+# *Figure: mean length of the patches and of CLS after each of 12 blocks, which
+# count from 0. The two raw lines climb from block to block; the two normed
+# lines lie flat at the bottom, one upon the other.*
 #
 # Each block adds a vector to the token. In this random net the vectors point
 # anywhere, so tokens grow. The final norm brings every token back to one scale:
@@ -459,9 +469,10 @@ plt.show()
 # ## A norm of its own for CLS
 #
 # One final norm scales each channel once for two jobs: CLS and patches. Two
-# options untie it. `cls_norm` is for CLS and registers. `local_cls_norm`
-# replaces it for local crops, in training only. Set that one to zero and see
-# who notices.
+# options untie it. `untie_cls_and_patch_norms` adds `cls_norm`, for CLS and
+# registers. `untie_global_and_local_cls_norm` adds `local_cls_norm`, for CLS
+# and registers of the second crop size in the list, in training only. We take
+# the second option, set its norm to zero and see who notices.
 
 # %%
 settings = small.model_copy(
@@ -518,7 +529,8 @@ plt.show()
 # second row differs from the first.*
 #
 # They have shape, as if the net looked *for* something. It does not: nothing
-# was learned. Count what the maps of one layer share.
+# was learned. Measure how alike two sets of maps of layer 8 are, by their
+# correlation: 1 = the same, 0 = nothing in common.
 
 
 # %%
@@ -534,7 +546,8 @@ print(f"same photo, other weights: {alike(cat, ('weights 1', 'chelsea')):.2f}")
 
 # %% [markdown]
 # The maps of a cat and of a cup are alike; those of two nets are not. A random
-# net shows you its random weights and RoPE, more than the photo.
+# net shows you its random weights and RoPE, more than the photo. (Try
+# `layer=0`: there the photo still counts for more.)
 #
 # > **Watch out.** Never show an attention map without the untrained control.
 
@@ -599,12 +612,12 @@ for name, (height, width) in shapes.items():
         print(f"  {who:8} equal at {sum(equal)} of {len(equal)} places")
 
 # %% [markdown]
-# Both sizes, twelve blocks and the final norm: no number differs by 0.00001,
-# while their spread is near 9. 160 x 224 gives 10 x 14 patches: another grid for
-# RoPE, nothing else.
+# Both sizes, twelve blocks and the final norm: no number differs by 0.00001 or
+# more, while their spread is near 9. 160 x 224 gives 10 x 14 patches: another
+# grid for RoPE, nothing else.
 #
 # Would this test notice a mistake? Change *one* of 21 million numbers, in block
-# 5, and compare again.
+# 5 (counted from 0), and compare again.
 
 # %%
 spoiled = pretrained.from_timm(TIMM, theirs.state_dict())
@@ -620,9 +633,9 @@ viz.depth_figure(
 plt.show()
 
 # %% [markdown]
-# *Figure: largest difference from timm after each block, logarithmic. The line
-# "ours" lies at the bottom. The other line lies there up to block 4, jumps up
-# at block 5 and stays up.*
+# *Figure: largest difference from timm after each block, logarithmic; the axis
+# ends at 1e-8, which also stands for 0. The line "ours" lies at the bottom. The
+# other line lies there up to block 4, jumps up at block 5 and stays up.*
 
 # %%
 parted = [i for i, d in enumerate(changed) if d > 1e-4]
@@ -674,11 +687,12 @@ pretrained.from_meta("dinov3_vits16", state)
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are in `lessons/solutions/06.py`.
+# Replace `raise NotImplementedError(...)` and run the cell. Solutions are in
+# `lessons/solutions/06.py`.
 #
 # **06.1** (difficulty 1, 3 minutes) What shape has the map of *one* picture that
-# `get_intermediate_layers(..., reshape=True)` gives? Return three numbers, the
-# batch left out.
+# `get_intermediate_layers(..., reshape=True)` gives? The picture has `height` x
+# `width` pixels. Return a tuple of three numbers, the batch left out.
 #
 # <details><summary>Hint 1</summary>A map has channels first.</details>
 # <details><summary>Hint 2</summary>160 x 224 pixels were 10 x 14
@@ -732,9 +746,11 @@ def split(tokens, R):
 check("06.3", split)
 
 # %% [markdown]
-# **06.4** (difficulty 3, 10 minutes) Write the forward pass of a package net:
-# from `images` `[B, 3, H, W]` to all tokens after the final norm. Use its parts
-# `prepare_tokens_with_masks`, `rope_embed`, `blocks`, `norm`, not its `forward`.
+# **06.4** (difficulty 3, 10 minutes) Write the forward pass of a package net in
+# eval mode: from `images` `[B, 3, H, W]` to all tokens after the final norm,
+# `[B, T, D]`. Use its parts `prepare_tokens_with_masks`, `rope_embed`,
+# `blocks`, `norm`, not its `forward`. The first returns two things, as you saw
+# in `run_blocks`.
 #
 # <details><summary>Hint 1</summary>`prepare_tokens_with_masks(images)` returns
 # the tokens and the grid `(h, w)`.</details>
@@ -751,8 +767,9 @@ def vit_forward(net, images):
 check("06.4", vit_forward)
 
 # %% [markdown]
-# **06.5** (difficulty 4, 10 minutes) Change the design: CLS and registers get
-# `cls_norm`, patches `norm`. Return all tokens, in order. Then explain to
+# **06.5** (difficulty 4, 10 minutes) Change the design: of `tokens`
+# `[B, 1 + R + N, D]`, CLS and registers get `cls_norm`, patches `norm` (both
+# can be called). Return all tokens, in order. Then explain to
 # yourself what one shared norm ties together, and what untying costs.
 #
 # <details><summary>Hint 1</summary>Split first, join afterwards.</details>
