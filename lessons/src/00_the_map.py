@@ -36,10 +36,11 @@ from dinolite.train import state, train
 # %% [markdown]
 # ## The map
 #
-# This picture comes back in every lesson, with that day's box lit. Follow it
-# from the left. A photo is cut into several [crops](GLOSSARY.md#crop). A
-# *teacher* and a *student*, two networks of the same build, look at them. The
-# student has to say what the teacher says. The numbers are lessons.
+# This picture comes back in every lesson, with that day's box lit. Today all
+# are. Follow it from the left. A photo is cut into several
+# [crops](GLOSSARY.md#crop). A *teacher* and a *student* look at them: two ViTs
+# (vision transformers) of the same build. The student has to say what the
+# teacher says. The numbers are lessons.
 
 # %%
 viz.pipeline_map("00")
@@ -48,8 +49,8 @@ plt.show()
 # %% [markdown]
 # *Figure: the pipeline. A photo becomes crops; the teacher ViT sees whole
 # crops, the student ViT masked ones; heads and losses follow on the right. The
-# EMA box leads from student to teacher. Below: the inside of the ViT, and what
-# one does after training.*
+# EMA box leads from student to teacher. KoLeo and Gram are losses too, drawn
+# without arrows. Below: the inside of the ViT, and what one does after training.*
 #
 # > **Tutor's note.** Nobody tells the teacher anything. It is a slow copy of
 # > the student. Two networks that know nothing agree on something useful: how
@@ -58,9 +59,11 @@ plt.show()
 # %% [markdown]
 # ## The failure first
 #
-# Take a ViT with random weights, show it small grey windows of sixteen
-# photographs, and ask: do windows of the same photograph get similar
-# features? The settings come from a *recipe*, a small text file called `demo`.
+# Take a ViT with random weights, show it small grey windows cut from sixteen
+# photographs, and ask: do windows of the same photograph get similar *features*
+# (the numbers that come out)? The photograph is the class of its windows.
+#
+# The settings come from a *recipe*, a small text file called `demo`.
 
 # %%
 settings = config.load_config("demo", {"train.iterations": 150})
@@ -70,7 +73,9 @@ print("classes:", len(bank.classes), "such as", ", ".join(bank.classes[:4]))
 
 # %% [markdown]
 # `make_state` builds the student, the teacher (now its exact copy) and the
-# optimiser. We put the untrained teacher's backbone aside, for comparison.
+# optimiser. We call it twice: the same seed gives the same weights. One run will
+# be trained; of the other we keep the teacher's
+# [backbone](GLOSSARY.md#backbone), the ViT without heads, for comparison.
 
 # %%
 run = state.make_state(settings)
@@ -81,9 +86,10 @@ print(
 )
 
 # %% [markdown]
-# The features of a picture are one vector, the output of its CLS token. For
-# each test window we look up the five training windows with the most similar
-# vector.
+# A [token](GLOSSARY.md#token) is one vector of the sequence that a ViT reads. The
+# features of a picture are the output of one of them, the
+# [CLS token](GLOSSARY.md#cls-token). For six test windows we look up the five
+# training windows with the most similar vector.
 
 # %%
 c = settings.crops
@@ -129,8 +135,9 @@ print("right less than one time in three:", before < 1 / 3)
 # ## By hand: what the student is asked
 #
 # One photo, two crops. The teacher looks at crop A and spreads its belief over
-# $K = 3$ [prototypes](GLOSSARY.md#prototype): `p`. The student looks at crop
-# B and gives `q`. The loss is the cross-entropy
+# $K = 3$ [prototypes](GLOSSARY.md#prototype): `p`. Think of them as classes
+# without a name. The student looks at crop B and gives `q`. The loss is the
+# cross-entropy
 #
 # $$-\sum_k p_k \log q_k .$$
 #
@@ -146,8 +153,9 @@ assert math.isclose(loss.item(), by_hand, rel_tol=1e-6)
 print(f"loss {loss.item():.4f}")
 
 # %% [markdown]
-# PyTorch has the same operator. It wants scores, not probabilities, and
-# accepts soft targets. Written by someone else, same number:
+# PyTorch has the same operator. It accepts a target that is spread over classes,
+# as `p` is. In place of `q` it wants scores, of which it takes the softmax; the
+# softmax of `log q` is `q` again. Written by someone else, same number:
 
 # %%
 theirs = torch.nn.functional.cross_entropy(q.log()[None], p[None])
@@ -157,9 +165,10 @@ print("equal to torch's cross_entropy:", torch.allclose(theirs, loss))
 # %% [markdown]
 # ## Rung 1: one batch
 #
-# A batch holds, for each of `B` photos, two large
-# *global* [crops](GLOSSARY.md#crop) and some small *local* ones. In half of the global crops some
-# patches are hidden from the student: `True` in `masks`.
+# Our training photos are the grey windows. A batch holds, for each of `B` of
+# them, two large *global* [crops](GLOSSARY.md#crop) and some small *local* ones.
+# A ViT reads a crop in small squares, [patches](GLOSSARY.md#patch). In half of
+# the global crops some patches are hidden from the student: `True` in `masks`.
 
 # %%
 batches = loaders.ssl_batches(bank, settings, run.device)
@@ -169,9 +178,9 @@ for name in ["global_crops", "local_crops", "masks"]:
 print("hidden patches:", int(batch.masks.sum()))
 
 # %% [markdown]
-# `B = 32` photos give 64 global crops of 24 x 24 pixels and 128 local ones of
-# 12 x 12. A patch is 4 x 4 pixels, so a global crop has 6 x 6 = 36 patches:
-# the width of `masks`.
+# `B = 32` photos give 2 * 32 = 64 global crops of 24 x 24 pixels. The local ones
+# have 12 x 12; how many per photo, the recipe says. A patch is 4 x 4 pixels, so a
+# global crop has 6 x 6 = 36 patches: the width of `masks`.
 
 # %%
 viz.batch_figure(batch, c, pictures=4)
@@ -180,16 +189,18 @@ plt.show()
 # %% [markdown]
 # *Figure: one row per photo. Two global crops as the teacher sees them, the
 # same two as the student sees them (black squares are hidden patches), then
-# four small local crops, for the student alone.*
+# the small local crops, drawn enlarged, for the student alone.*
 #
 # The student sees less than the teacher, and must still agree with it. From a
-# corner of a coin it has to guess "coins". That is the whole game.
+# corner of a coin it has to say what the teacher says of the whole coin. That is
+# the whole game.
 
 # %% [markdown]
 # ## Rung 2: one step
 #
 # `train_step` does everything in the frame "one step" of the map once, and
-# returns the numbers of the log.
+# returns the numbers of the log. Three of them: DINO compares whole crops, iBOT
+# the hidden patches (lesson 12), KoLeo pushes features apart (lesson 13).
 
 # %%
 values = train.train_step(run, batch)
@@ -199,7 +210,8 @@ K = settings.dino.head_n_prototypes
 print(f"ln K = {math.log(K):.2f} for K = {K}")
 
 # %% [markdown]
-# The first number is close to the last one. You will soon know why.
+# The first number, the DINO loss, is close to the last one. You will soon know
+# why.
 #
 # After the step the teacher is a little more like the student. With momentum
 # $m$ each of its weights becomes
@@ -252,37 +264,46 @@ right.set(title="k-NN, percent right")
 plt.show()
 
 # %% [markdown]
-# *Figure: left, the DINO loss over 150 steps, close to the dashed line at
-# ln K. Right, two bars: k-NN accuracy of the untrained and of the trained net,
-# the second much higher, and a dotted line for chance.*
+# *Figure: left, the DINO loss over 150 steps: it starts a little above the
+# dashed line at ln K and stays close to it. Right, two bars: k-NN accuracy of the
+# untrained and of the trained net, the second much higher, and a dotted line for
+# chance.*
 
 # %%
 print("k-NN got better by half or more:", after > 1.5 * before)
 
 # %% [markdown]
-# Look at the left panel again. The loss has hardly moved, and yet the net
-# finds photographs far better than before. The target moves: the teacher gets
-# sharper and harder to please as the student improves.
+# Look at the left panel again. The loss has moved little, and yet the net
+# finds photographs far better than before. The target moves: the loss compares
+# today's student with today's teacher, which has changed too, and never with a
+# fixed answer.
 #
 # > **Watch out.** The DINO loss is not a progress bar. Lesson 10 says what it
 # > is; lesson 16 shows what to watch instead.
+#
+# **Predict:** will you *see* the better bar in the six windows from above?
 
 # %%
 show_nearest("trained", trained)
 plt.show()
 
 # %% [markdown]
-# *Figure: the same six windows as above with the nearest training windows of
-# the trained net. More frames are green than in the first figure: stars find
-# stars, bricks find bricks. Not all are; this net is small and 150 steps old.*
+# *Figure: the same six windows as above, with the nearest training windows of
+# the trained net. The neighbours are other ones; some frames are green and many
+# are orange, as before.*
+#
+# Count the green frames in both figures. Thirty frames prove nothing, whichever
+# way your count goes: each row swings with luck. The two bars asked 400 windows.
+# Look at examples to find out *what kind* of mistake a net makes; count many to
+# say which net is better. And this one is small and 150 steps old.
 
 # %% [markdown]
 # ## Against someone else
 #
-# How do we know that this is DINOv3? The package's tests rerun stored figures
-# of the official code: backbone, heads, losses and whole training steps agree.
-# Lesson 06 does it before your eyes against another implementation, and lesson
-# 15 for a whole step.
+# How do we know that this is DINOv3? The package's tests compare it with stored
+# numbers that the official code once gave: backbone, heads, losses and whole
+# training steps agree. Lesson 06 does it before your eyes against another
+# implementation, and lesson 15 for a whole step.
 
 # %% [markdown]
 # ## Common mistakes
@@ -315,7 +336,8 @@ config.load_config("demo", ["train.batch_size_per_gpu=1"])
 #
 # **00.1** (difficulty 1, 3 minutes) The sequence that enters the backbone holds
 # one CLS token, some [registers](GLOSSARY.md#register) and one token per patch.
-# How many tokens is that, for a square picture?
+# How many tokens is that, for a picture of `size` x `size` pixels and patches of
+# `patch` x `patch` pixels?
 #
 # <details><summary>Hint 1</summary>A 24 x 24 picture in patches of 4 has 6 rows
 # of them.</details>
@@ -331,7 +353,8 @@ check("00.1", n_tokens)
 
 # %% [markdown]
 # **00.2** (difficulty 1, 3 minutes) A guess that is spread evenly over `K`
-# prototypes: what is its cross-entropy with any target?
+# prototypes: what is its cross-entropy with any target? Return a number
+# (`math` is imported).
 #
 # <details><summary>Hint 1</summary>Every q is 1/K.</details>
 # <details><summary>Hint 2</summary>The target's parts sum to 1, so they drop
@@ -346,7 +369,8 @@ def start_of_loss(K):
 check("00.2", start_of_loss)
 
 # %% [markdown]
-# **00.3** (difficulty 2, 5 minutes) Write the teacher's update for one tensor.
+# **00.3** (difficulty 2, 5 minutes) Write the teacher's update for one tensor, as
+# in rung 2. Return the new teacher; leave both inputs as they are.
 #
 # <details><summary>Hint 1</summary>With momentum 1 the teacher never
 # moves.</details>
@@ -362,9 +386,9 @@ check("00.3", update)
 
 # %% [markdown]
 # **00.4** (difficulty 3, 8 minutes) Every crop of the student is compared with
-# every *global* crop of the teacher, except with itself. Change the design: how
-# many pairs are there for `G` global and `L` local crops? Then explain to
-# yourself what `L = 0` would do to the game.
+# every *global* crop of the teacher, except with itself. (The student has both
+# kinds.) Change the design: how many pairs are there for one photo with `G` global
+# and `L` local crops? Then explain to yourself what `L = 0` would do to the game.
 #
 # <details><summary>Hint 1</summary>Count the student's global crops and its
 # local crops separately.</details>

@@ -51,8 +51,8 @@ plt.show()
 #
 # ## The failure first
 #
-# Take the astronaut at 224 x 224 pixels. Why not hand every pixel to the
-# transformer, as a [token](GLOSSARY.md#token) of its own?
+# Take the photograph of an astronaut, at 224 x 224 pixels. Why not hand every
+# pixel to the transformer, as a [token](GLOSSARY.md#token) of its own?
 
 # %%
 F = torch.nn.functional
@@ -79,8 +79,10 @@ for side in [1, 16]:
     print(f"p = {side}: {N:,} tokens, {pairs:,} pairs, {4e-6 * pairs:,.1f} MB")
 
 # %% [markdown]
-# Pixels as tokens: 2.5 billion pairs, ten gigabytes, for one head of one layer
-# of one small picture. With squares of 16 x 16 pixels, 196 tokens are left.
+# Pixels as tokens: 2.5 billion pairs, ten gigabytes, for one
+# [attention head](GLOSSARY.md#attention-head) of one layer of one small picture.
+# (A layer has several; the boxes "heads" of the map are something else.) With
+# squares of 16 x 16 pixels, 196 tokens are left.
 #
 # But why *squares*? A picture in memory is a flat list, one row after the
 # other. We could cut the list into 196 pieces of 256 pixels. To compare, let
@@ -148,8 +150,8 @@ print(tokens)
 assert tokens.tolist() == [[1, 0], [4, 8], [4, 0], [5, 0]]
 
 # %% [markdown]
-# Compare the vectors. Patches two and three have the same mean; the second
-# number tells them apart. But the last patch has an edge, bright above dark,
+# Compare the vectors. The second patch and the third have the same mean; the
+# second number tells them apart. But the last patch has an edge, bright above dark,
 # and its vector says "flat, 5". No row of $W$ looks for that edge.
 #
 # > **Tutor's note.** What no row of the matrix looks at is gone from the vector.
@@ -175,14 +177,15 @@ def embed_loop(x, weight, bias, p):
 
 p, D = 16, 64
 generator = torch.Generator().manual_seed(0)
-weight = torch.randn(D, 3 * p * p, generator=generator) / 28
+weight = torch.randn(D, 3 * p * p, generator=generator) / 28  # about 768**0.5
 bias = torch.randn(D, generator=generator)
 images = torch.cat([photo("chelsea", 128, 192), photo("coffee", 128, 192)])
 loop = embed_loop(images, weight, bias, p)
 print(list(images.shape), "becomes", list(loop.shape))
 
 # %% [markdown]
-# Two pictures of 128 x 192 pixels: 8 rows and 12 columns of patches, `N = 96`.
+# Two pictures (`chelsea` is a cat) of 128 x 192 pixels: 8 rows and 12 columns of
+# patches, `N = 96`.
 #
 # ## Rung 2: without a loop
 #
@@ -207,9 +210,10 @@ assert torch.equal(named, cut(images, p))
 assert torch.allclose(by_view, loop, atol=1e-5)
 
 # %% [markdown]
-# `rearrange` says the same in one line. Read its pattern aloud: the height is
-# `h` times `p`, the width `w` times `q`; `h` and `w` go to the sequence, the
-# rest into the vector. On the right, `(h w)` means: `h` outside, `w` inside.
+# `rearrange`, from the library einops, says the same in one line. Read its
+# pattern aloud: the height is `h` times `p`, the width `w` times `q`; `h` and `w`
+# go to the sequence, the rest into the vector. On the right, `(h w)` means: `h`
+# outside, `w` inside.
 #
 # Let us look, at a small picture of 64 x 96 pixels.
 
@@ -348,11 +352,13 @@ print(f"{per_photo} patches per photograph, {4096 * per_photo:,} per batch")
 #
 # ## What the matrix loses
 #
-# A patch of 16 x 16 has 768 numbers. ViT-B keeps 768 per
-# [token](GLOSSARY.md#token), the 7B model 4096, but ViT-S only 384. The matrix
+# A patch of 16 x 16 has 768 numbers. DINOv3 comes in sizes: ViT-B keeps 768 per
+# [token](GLOSSARY.md#token), the largest (7B) 4096, but ViT-S only 384. The matrix
 # of ViT-S has [rank](GLOSSARY.md#rank) 384 at most: half of all directions are
-# invisible to it. Take fewer, 48 of 768, drawn at random, and build a picture
-# with *exactly the same tokens* as the astronaut.
+# invisible to it.
+#
+# We go further and keep 48 of 768, with a matrix drawn at random. Let us build a
+# picture with *exactly the same tokens* as the astronaut.
 
 # %%
 few = torch.Generator().manual_seed(0)
@@ -370,8 +376,8 @@ print(f"same tokens: {same}, kept: {kept(patches, twin):.2f}")
 # tokens cannot tell the two apart.
 #
 # **Predict first.** Now someone studies the tokens of 13 *other* photographs, and
-# fits the best linear map from tokens back to pixels (least squares). What share
-# of the astronaut can they restore: 10 %, half, or more than 90 %?
+# fits the best linear map from tokens back to pixels (least squares): a *reader*.
+# What share of the astronaut can it restore: 10 %, half, or more than 90 %?
 
 # %%
 held_out = ["astronaut", "chelsea", "coffee"]
@@ -505,8 +511,9 @@ def draw(picture="astronaut", patch=16, numbers=12):
 viz.explore(draw, picture=held_out, patch=[16, 8, 4], numbers=(1, 192, 1, 12))
 
 # %% [markdown]
-# *Figure: below three controls, left the face from 12 numbers per patch, blurred,
-# with the edges of the patches showing; right the original.*
+# *Figure: left the face from 12 numbers per patch, blurred, with the edges of the
+# patches showing; right the original. With a live kernel three controls stand
+# above.*
 #
 # Try `numbers = 1`, then 3. Then compare 48 numbers for `patch = 16` with 12 for
 # `patch = 8`. A quarter of the numbers for four times the patches: the same count
@@ -642,9 +649,9 @@ except RuntimeError:
 # %% [markdown]
 # ## Exercises
 #
-# **01.1** (difficulty 1, 3 minutes) A picture of `H` x `W` pixels, patches of
-# `p`: how many patches are there, and how many pairs does attention compare?
-# Return both.
+# **01.1** (difficulty 1, 3 minutes) A picture of `H` x `W` pixels (multiples of
+# `p`), patches of `p` x `p`: how many patches are there, and how many pairs does
+# attention compare? Return `(patches, pairs)`.
 #
 # <details><summary>Hint 1</summary>Rows of patches times columns of
 # patches.</details>
@@ -661,7 +668,7 @@ check("01.1", patches_and_pairs)
 
 # %% [markdown]
 # **01.2** (difficulty 1, 5 minutes) At which pixel does patch `n` begin, in a
-# picture that is `width` pixels wide? Return `(top, left)`.
+# picture that is `width` pixels wide? All count from 0. Return `(top, left)`.
 #
 # <details><summary>Hint 1</summary>First find the row and the column on the
 # grid of patches.</details>

@@ -2,8 +2,8 @@
 # # 02 Tokens
 #
 # **What are CLS and registers, and why give a network scratch paper?** You
-# build the sequence that enters the blocks, hide patches in it, and then
-# test whether a network uses the paper you gave it.
+# build the sequence that enters the ViT's layers (its *blocks*, lesson 05), hide
+# patches in it, and then test whether a network uses the paper you gave it.
 
 # %% [markdown]
 # Patches say what stands in their own square. Some things belong to no square:
@@ -39,7 +39,7 @@ from dinolite.models import vision_transformer, weight_files
 # ## The map
 #
 # Today's box stands between "patches" and RoPE. It has hardly any arithmetic
-# in it, and more mistakes are made here than in attention.
+# in it. It has an order and a polarity, and a mistake in either gives no error.
 
 # %%
 viz.pipeline_map("02")
@@ -85,8 +85,8 @@ plt.show()
 # apart.*
 #
 # Better: let the network itself decide what to gather, and how. For that it
-# needs a place to write. Let us write the *largest* of four patch values on the
-# first patch.
+# needs a place to write: on one of the patches, or on a piece of paper beside
+# them? As a toy, take four patches of one number each, and note the *largest*.
 
 
 # %%
@@ -103,8 +103,9 @@ print(on_a_patch(a), on_a_patch(b), "equal:", on_a_patch(a) == on_a_patch(b))
 print(on_paper(a), on_paper(b), "equal:", on_paper(a) == on_paper(b))
 
 # %% [markdown]
-# Two different pictures became the same: the note has destroyed a patch. With a
-# fifth place, nothing is lost. That is the whole idea of scratch paper.
+# Written on the first patch, the note has destroyed it: two different pictures
+# became the same. With a fifth place, nothing is lost. That is the whole idea of
+# scratch paper.
 #
 # > Large ViTs without such places make some themselves. They pick patches that
 # > look like their neighbours, fill them with information about the whole
@@ -280,7 +281,8 @@ assert ours is None
 #
 # Patch `n` is token `1 + R + n`. To turn values of tokens into a map, drop the
 # first `1 + R`, then fold. Users of DINOv2 wondered why a grid of 29 x 29 = 841
-# patches came with 845 tokens after CLS (issues 294 and 390): the registers.
+# patches came with 845 tokens after CLS (issues 294 and 390 of its repository):
+# the registers.
 # See what forgetting them does, with the length of each token's vector.
 
 # %%
@@ -318,8 +320,8 @@ plt.show()
 # ## Does it write? A game with notes
 #
 # Now an experiment. Windows of photographs, 16 x 16 pixels, 16 patches. A tiny
-# ViT must *redraw the window from its notes*: a linear reader sees CLS and the
-# registers after the last block, and no patch. Each token has only 16 numbers.
+# ViT must *redraw the window from its notes*: a reader, one linear layer, sees CLS
+# and the registers after the last block, and no patch. A token has 16 numbers.
 # With `R = 0` there is one sheet of paper, with `R = 4` there are five.
 
 # %%
@@ -418,18 +420,19 @@ viz.prefix_attention_figure(square("astronaut"), maps, (16, 16))
 plt.show()
 
 # %% [markdown]
-# *Figure: where CLS and the four registers look in the first block. Upper row,
-# trained: five bright spots in different places, two of them at the upper edge,
-# each with a weight many times the even share of 1. Lower row, untrained: one
-# flat colour, no weight above the even share.*
+# *Figure: where CLS and the four registers ("reg 0" to "reg 3") look in the first
+# block. "max 2" would mean: the brightest patch gets twice the weight it had if
+# all got the same. Upper row, trained: five bright spots in different places, many
+# times that even share. Lower row, untrained: flat, no patch above it.*
 #
 # The five look at different places, and nobody told them to.
 
 # %% [markdown]
 # ### Explorer
 #
-# Choose a photograph, a block (`layer`) and a token: 0 is CLS, 1 to 4 are the
-# registers. Does the place move with the photograph? With the token?
+# Choose a photograph, a block (`layer`: 0 is the first) and a token: 0 is CLS, 1
+# to 4 are the registers, "reg 0" to "reg 3" above. Does the place move with the
+# photograph? With the token?
 
 
 # %%
@@ -445,8 +448,9 @@ viz.explore(
 
 # %% [markdown]
 # *Figure: a photograph, and beside it where the chosen token of the trained
-# net looks; below, the same for the untrained net, which looks everywhere
-# alike. With a live kernel the sliders change it.*
+# net looks ("head 0" is its only attention head); below, the same for the
+# untrained net, which looks everywhere alike. With a live kernel three controls
+# change it.*
 #
 # Let us count. Take the maps of four photographs and measure how alike two maps
 # are, by their cosine (1 = the same).
@@ -644,7 +648,8 @@ check("02.1", sequence_shape)
 
 # %% [markdown]
 # **02.2** (difficulty 2, 4 minutes) Which token is the patch in that `row` and
-# `column`? `grid` is `(h, w)`, all count from 0.
+# `column`, with `R` registers? `grid` is `(h, w)`, the number of rows and columns.
+# All count from 0; CLS is token 0.
 #
 # <details><summary>Hint 1</summary>First the number of the patch among the
 # patches: row by row.</details>
@@ -697,8 +702,8 @@ check("02.4", join_tokens)
 # %% [markdown]
 # **02.5** (difficulty 4, 10 minutes) Change the design: the order is now CLS,
 # patches, registers. From `values` `[T]`, one per token, make the map `[h, w]`
-# of the patches. Then explain: RoPE (next lesson) turns the *last N* tokens.
-# Which tokens would it turn now?
+# of the patches; `grid` is `(h, w)`, and `R` may be 0. Then explain to yourself:
+# RoPE (next lesson) turns the *last N* tokens. Which would it turn now?
 #
 # <details><summary>Hint 1</summary>Cut one value from the front and R from
 # the back.</details>
