@@ -77,7 +77,7 @@ def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
         x, q = (
             extract_features(net, p, size=side, **run.normalisation).cls for p in (bank, queries)
         )
-        neighbours[name] = nearest_pictures(x, q, NEIGHBOURS).cpu()
+        neighbours[name] = nearest_pictures(x, q, min(NEIGHBOURS, len(x))).cpu()
     shown = side or run.config.crops.global_crops_size
     used = torch.cat(list(neighbours.values()), dim=1).unique()
     small = squares(bank.subset(used), shown)

@@ -1,6 +1,6 @@
 """Draw the README's picture from a finished demo run.
 
-    python -m tools.readme_picture runs/demo
+python -m tools.readme_picture runs/demo
 """
 
 from __future__ import annotations

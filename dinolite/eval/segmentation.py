@@ -56,10 +56,9 @@ def segmentation_probe(
             "pixels with a class (from 0); needed are 2 and 1"
         )
     n_classes = n_classes or max(int(train_masks.max()), int(test_masks.max())) + 1
-    x = train.permute(0, 2, 3, 1).flatten(0, 2)  # [n h w, D]
-    y = patch_labels(train_masks, (train.shape[2], train.shape[3]), n_classes).flatten()
-    hidden = known.masked_scatter(known, held_out_tenth(int(known.sum())))
-    hidden = hidden.repeat_interleave(train.shape[2] * train.shape[3])
+    (h, w), x = train.shape[2:], train.permute(0, 2, 3, 1).flatten(0, 2)  # [n h w, D]
+    y = patch_labels(train_masks, (h, w), n_classes).flatten()
+    hidden = known.masked_scatter(known, held_out_tenth(int(known.sum()))).repeat_interleave(h * w)
     x, y, hidden = x[y >= 0], y[y >= 0], hidden[(y >= 0).cpu()]
     probe = ridge_probe(x, y, n_classes, ridges, hidden, balanced=True)
     confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)

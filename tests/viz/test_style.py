@@ -1,0 +1,139 @@
+"""The look that all figures share: the same files each time, and nothing else is changed."""
+
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dinolite.viz import style as style_module
+from dinolite.viz.attention import attention_figure
+from dinolite.viz.curves import curves_figure
+from dinolite.viz.neighbours import neighbours_figure
+from dinolite.viz.pca import pca_figure
+from dinolite.viz.similarity import similarity_figure
+from dinolite.viz.style import COLORS, panels, png_bytes, save_png, show_map, style, to_picture
+
+LOG = {"knn": [(10, 30.0), (20, 40.0)], "lr": [(0, 0.1), (10, 0.2)]}
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures() -> Iterator[None]:
+    """pyplot keeps every figure until it is closed."""
+    yield
+    plt.close("all")
+
+
+# --- every figure ---
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def images(n: int) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, 8, 8), generator=generator()).to(torch.uint8)
+
+
+def patches() -> torch.Tensor:
+    return torch.randn(2, 5, 4, 4, generator=generator())
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "attention": lambda: attention_figure(
+        images(1)[0], {"net": torch.rand(2, 17, 17, generator=generator())}, (4, 4)
+    ),
+    "similarity": lambda: similarity_figure(images(2), {"net": patches()}, 1, 2),
+    "pca": lambda: pca_figure(images(2), {"net": patches()}),
+    "neighbours": lambda: neighbours_figure(
+        images(3), torch.arange(3), images(2), torch.arange(2), {"net": torch.tensor([[0], [2]])}
+    ),
+    "curves": lambda: curves_figure(LOG, {"raw pixels": 28.0}),
+}
+each_figure = pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
+
+
+@each_figure
+def test_a_figure_made_twice_is_the_same_file(make: Callable[[], Figure]) -> None:
+    first = png_bytes(make())
+    assert png_bytes(make()) == first
+    # Nor does it depend on what the reader's notebook has set.
+    with plt.rc_context({"font.size": 20, "axes.grid": False, "axes.titlesize": 30}):
+        assert png_bytes(make()) == first
+
+
+@each_figure
+def test_drawing_leaves_settings_and_pyplot_alone(make: Callable[[], Figure]) -> None:
+    before, open_figures = mpl.rcParams.copy(), plt.get_fignums()
+    png_bytes(make())
+    assert mpl.rcParams == before and plt.get_fignums() == open_figures
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(style_module.__file__).parent.glob("*.py")), ids=lambda p: p.stem
+)
+def test_importing_changes_no_settings(path: Path) -> None:
+    """Run anew from matplotlib's defaults, since the first import may have changed them."""
+    with plt.rc_context():
+        mpl.rcdefaults()
+        before = mpl.rcParams.copy()
+        runpy.run_path(str(path))
+        assert mpl.rcParams == before
+
+
+# --- style ---
+
+
+def test_style_holds_inside_only_and_ends_with_an_error() -> None:
+    before = mpl.rcParams.copy()
+    with pytest.raises(RuntimeError, match="stop"), style():
+        assert mpl.rcParams["axes.prop_cycle"].by_key()["color"] == list(COLORS)
+        assert mpl.rcParams["axes.spines.top"] is False
+        raise RuntimeError("stop")
+    assert mpl.rcParams == before
+
+
+def test_panels_come_row_by_row_without_axes_and_as_high_as_asked() -> None:
+    """Two rows of three panels 2 wide and twice as high, and a quarter inch each for the title."""
+    figure, axes = panels(2, 3, width=6.0, aspect=2.0)
+    assert [len(row) for row in axes] == [3, 3]
+    assert [ax for row in axes for ax in row] == figure.axes
+    assert not any(ax.axison for ax in figure.axes)
+    assert figure.get_size_inches().tolist() == pytest.approx([6, 2 * (2 * 2 + 0.25)])
+    assert [len(row) for row in panels(1, 1)[1]] == [1]
+
+
+def test_bytes_and_floats_become_the_same_picture() -> None:
+    image = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1).expand(3, 2, 4)
+    picture = to_picture(image)
+    assert picture.shape == (2, 4, 3)
+    np.testing.assert_allclose(picture[1, 3].numpy(), [0, 0.2, 1])
+    torch.testing.assert_close(to_picture(image / 255), picture)
+    loud = torch.tensor([-1.0, 0.5, 2.0]).view(3, 1, 1).requires_grad_()
+    assert to_picture(loud).tolist() == [[[0, 0.5, 1]]]
+
+
+def test_show_map_draws_values_of_any_precision_between_the_given_ends() -> None:
+    ax = Figure().subplots()
+    values = torch.tensor([[0.5, 1.0], [0.25, 0.0]], dtype=torch.bfloat16, requires_grad=True)
+    show_map(ax, values, "a map", "gray", vmin=-1, vmax=2)
+    (image,) = ax.images
+    np.testing.assert_array_equal(image.get_array(), [[0.5, 1], [0.25, 0]])
+    assert (image.norm.vmin, image.norm.vmax, image.get_cmap().name) == (-1, 2, "gray")
+    assert ax.get_title() == "a map"
+
+
+def test_a_png_carries_no_dates_or_versions_and_has_the_asked_resolution(tmp_path: Path) -> None:
+    figure, _ = panels(1, 1, width=2.0)
+    path = save_png(figure, tmp_path / "figure.png", dpi=50)
+    assert path.read_bytes() == png_bytes(figure, dpi=50)
+    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
+    with Image.open(path) as picture:
+        assert picture.size == (2 * 50, round(2.25 * 50 - 0.5))
+        assert set(picture.info) <= {"dpi"}

@@ -1,0 +1,265 @@
+"""What the pictures of features show: the numbers behind them and what stands in each panel."""
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from dinolite.viz.attention import attention_figure, attention_grid
+from dinolite.viz.neighbours import OTHER, SAME, neighbours_figure
+from dinolite.viz.pca import pca_figure, pca_rgb
+from dinolite.viz.similarity import similarity_figure, similarity_map
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures() -> Iterator[None]:
+    """pyplot keeps every figure until it is closed."""
+    yield
+    plt.close("all")
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+def grid_of(figure: Figure, columns: int) -> list[list[Axes]]:
+    """The panels row by row, in the order in which a reader meets them."""
+    axes = figure.axes
+    return [axes[i : i + columns] for i in range(0, len(axes), columns)]
+
+
+def titles(figure: Figure, columns: int) -> list[list[str]]:
+    return [[ax.get_title() for ax in row] for row in grid_of(figure, columns)]
+
+
+def drawn(ax: Axes) -> np.ndarray:
+    """What the only image in the panel was drawn from; row 0 is at the top."""
+    (image,) = ax.images
+    assert image.origin == "upper"
+    return np.asarray(image.get_array())
+
+
+def assert_shows(ax: Axes, image: Tensor) -> None:
+    """The panel has this uint8 picture [3, H, W] in it."""
+    np.testing.assert_allclose(drawn(ax), image.permute(1, 2, 0).numpy() / 255, rtol=1e-6)
+
+
+# --- attention ---
+
+
+def attention(heads: int = 2, tokens: int = 9) -> Tensor:
+    """Any probabilities; of 9 tokens 6 are patches behind CLS and two storage tokens."""
+    return torch.rand(heads, tokens, tokens).softmax(dim=2)
+
+
+@pytest.mark.parametrize("query", [0, 4, 8])
+def test_attention_goes_from_the_query_to_the_patches_row_by_row(query: int) -> None:
+    probabilities = attention()
+    maps = attention_grid(probabilities, (2, 3), query)
+    assert maps.shape == (2, 2, 3)
+    for head, row, column in np.ndindex(2, 2, 3):
+        key = 3 + 3 * row + column
+        assert maps[head, row, column] == probabilities[head, query, key]
+
+
+@pytest.mark.parametrize(
+    ("grid", "query", "message"),
+    [
+        ((3, 3), 0, "grid 3 x 3 .* 9 tokens"),  # CLS is no patch
+        ((4, 5), 0, "grid 4 x 5 .* 9 tokens"),
+        ((0, 3), 0, "grid 0 x 3"),
+        ((-2, -3), 0, "grid -2 x -3"),
+        ((2, 3), 9, "query = 9 .* 9"),
+        ((2, 3), -1, "query = -1"),
+    ],
+)
+def test_attention_refuses_what_is_not_there(
+    grid: tuple[int, int], query: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        attention_grid(attention(), grid, query)
+
+
+def test_attention_figure_has_picture_mean_and_heads_for_each_net() -> None:
+    image, nets = noise(3, 8, 12), {"trained": attention(), "untrained": attention()}
+    figure = attention_figure(image, nets, (2, 3), query=5)
+    heads = ["mean of heads", "head 0", "head 1"]
+    assert titles(figure, 4) == [["trained", *heads], ["untrained", *heads]]
+    for row, probabilities in zip(grid_of(figure, 4), nets.values(), strict=True):
+        assert_shows(row[0], image)
+        maps = probabilities[:, 5, 3:].view(2, 2, 3)
+        for ax, values in zip(row[1:], [maps.mean(dim=0), *maps], strict=True):
+            np.testing.assert_allclose(drawn(ax), values.numpy(), rtol=1e-6)
+            assert ax.images[0].norm.vmin == 0  # no attention is dark in every panel
+
+
+# --- similarity ---
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_similarity_is_the_cosine_with_the_chosen_patch(center: bool) -> None:
+    x = torch.randn(3, 5, 2, 4) + 1
+    maps = similarity_map(x, 1, 2, picture=2, center=center)
+    if center:
+        x = x - x.permute(1, 0, 2, 3).flatten(1).mean(dim=1)[:, None, None]
+    for n, i, j in np.ndindex(3, 2, 4):
+        expected = F.cosine_similarity(x[n, :, i, j], x[2, :, 1, 2], dim=0)
+        assert maps[n, i, j].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_similarity_is_centred_and_starts_in_the_first_picture_unless_told() -> None:
+    x = torch.randn(2, 5, 3, 3) + 10
+    maps = similarity_map(x, 0, 1)
+    assert maps[0, 0, 1].item() == pytest.approx(1, abs=1e-5)
+    assert maps.min() < -0.2  # uncentred, all would be close to 1
+
+
+@pytest.mark.parametrize(
+    "where", [(2, 0, 0), (0, 4, 0), (0, 0, 3), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+)
+def test_similarity_refuses_a_patch_outside(where: tuple[int, int, int]) -> None:
+    row, column, picture = where
+    message = rf"patch \({row}, {column}\) of picture {picture}; there are 3 pictures of 2 x 4"
+    with pytest.raises(ValueError, match=message):
+        similarity_map(torch.randn(3, 5, 2, 4), row, column, picture)
+
+
+def test_similarity_figure_has_pictures_above_and_a_row_for_each_net() -> None:
+    images = noise(3, 3, 8, 16)
+    nets = {"trained": torch.randn(3, 5, 2, 4), "untrained": torch.randn(3, 6, 2, 4)}
+    figure = similarity_figure(images, nets, 1, 2)
+    assert titles(figure, 3) == [["", "", ""], ["trained", "", ""], ["untrained", "", ""]]
+    first, *rows = grid_of(figure, 3)
+    for ax, image in zip(first, images, strict=True):
+        assert_shows(ax, image)
+    for row, features in zip(rows, nets.values(), strict=True):
+        for ax, values in zip(row, similarity_map(features, 1, 2), strict=True):
+            np.testing.assert_allclose(drawn(ax), values.numpy(), rtol=1e-6)
+            assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (-1, 1)
+
+
+def test_the_frame_is_around_the_chosen_patch_of_the_first_picture() -> None:
+    """Patches of 4 x 4 pixels: row 1 has pixels 4 to 7, column 2 pixels 8 to 11; the edges of a
+    pixel are half a pixel away from its middle."""
+    figure = similarity_figure(noise(2, 3, 8, 16), {"net": torch.randn(2, 5, 2, 4)}, 1, 2)
+    frames = [[p for p in ax.patches if isinstance(p, Rectangle)] for ax in figure.axes]
+    assert [len(f) for f in frames] == [1, 0, 0, 0]
+    frame = frames[0][0]
+    assert frame.get_xy() == (7.5, 3.5) and (frame.get_width(), frame.get_height()) == (4, 4)
+    assert not frame.get_fill()
+
+
+# --- PCA ---
+
+
+def skewed(n: int = 2, D: int = 6, h: int = 3, w: int = 5) -> Tensor:
+    """Patches along axes of clearly different spread, each lopsided, so that its sign is plain."""
+    x = torch.rand(n, D, h, w) ** 4 * torch.tensor([9.0, 5, 3, 0.1, 0.1, 0.1])[:D, None, None]
+    return x + torch.randn(D, 1, 1)
+
+
+def test_colours_are_the_whitened_components_of_scikit_learn() -> None:
+    x = skewed()
+    rows = x.permute(0, 2, 3, 1).reshape(-1, 6).double().numpy()
+    z = PCA(3, whiten=True, svd_solver="full").fit_transform(rows)
+    z = z * np.sign((z**3).mean(axis=0))  # the long tail of each is positive
+    colours = pca_rgb(x)
+    assert colours.shape == (2, 3, 3, 5) and colours.dtype == torch.float32
+    ours = colours.permute(0, 2, 3, 1).reshape(-1, 3).numpy()
+    np.testing.assert_allclose(ours, 1 / (1 + np.exp(-2 * z)), atol=1e-5)
+
+
+def test_colours_do_not_flip_with_the_features_or_turn_with_their_axes() -> None:
+    x = skewed()
+    rotation = torch.linalg.qr(torch.randn(6, 6)).Q
+    turned = torch.einsum("nchw,cd->ndhw", x, rotation)
+    for other in (-x, turned, 1000 * x + 5):
+        torch.testing.assert_close(pca_rgb(other), pca_rgb(x), atol=1e-4, rtol=0)
+
+
+def test_the_fit_is_on_the_patches_to_keep_and_the_others_are_black() -> None:
+    """What is left out may be anything; what is kept looks as if it were alone."""
+    x = skewed()
+    keep = torch.zeros(2, 3, 5, dtype=torch.bool)
+    keep[0, 1:], keep[1, 2, ::2] = True, True
+    colours = pca_rgb(x, keep).permute(0, 2, 3, 1)
+    assert colours[~keep].eq(0).all()
+    alone = pca_rgb(x.permute(0, 2, 3, 1)[keep].T[None, :, None])  # [1, D, 1, kept]
+    torch.testing.assert_close(colours[keep], alone[0, :, 0].T)
+    wild = torch.where(keep[:, None], x, 1e3 * torch.randn(2, 6, 3, 5))
+    torch.testing.assert_close(pca_rgb(wild, keep).permute(0, 2, 3, 1), colours)
+
+
+def test_equal_patches_are_grey() -> None:
+    colours = pca_rgb(torch.ones(1, 5, 2, 3))
+    torch.testing.assert_close(colours, torch.full((1, 3, 2, 3), 0.5))
+
+
+def test_too_few_patches_or_numbers_for_three_colours() -> None:
+    with pytest.raises(ValueError, match=r"3 patches .* at least 4"):
+        pca_rgb(torch.randn(1, 5, 1, 3))
+    keep = torch.arange(15).view(1, 3, 5) < 2
+    with pytest.raises(ValueError, match=r"2 patches .* at least 4"):
+        pca_rgb(torch.randn(1, 5, 3, 5), keep)
+    with pytest.raises(ValueError, match="vectors of 2 numbers"):
+        pca_rgb(torch.randn(1, 2, 3, 5))
+
+
+def test_pca_figure_has_pictures_above_and_colours_for_each_net() -> None:
+    images, nets = noise(2, 3, 12, 20), {"trained": skewed(), "untrained": -skewed()}
+    figure = pca_figure(images, nets)
+    assert titles(figure, 2) == [["", ""], ["trained", ""], ["untrained", ""]]
+    first, *rows = grid_of(figure, 2)
+    for ax, image in zip(first, images, strict=True):
+        assert_shows(ax, image)
+    for row, features in zip(rows, nets.values(), strict=True):
+        for ax, colours in zip(row, pca_rgb(features), strict=True):
+            np.testing.assert_allclose(drawn(ax), colours.permute(1, 2, 0).numpy(), rtol=1e-6)
+
+
+# --- neighbours ---
+
+
+def frame(ax: Axes) -> str | None:
+    """The colour around a panel; None if there is no frame."""
+    colours = {to_hex(s.get_edgecolor()) for s in ax.spines.values() if s.get_visible()}
+    if not ax.axison:
+        return None
+    assert len(colours) == 1 and all(s.get_visible() for s in ax.spines.values())
+    return colours.pop()
+
+
+def test_neighbours_stand_behind_their_query_framed_by_class() -> None:
+    bank, queries = noise(5, 3, 4, 4), noise(2, 3, 4, 4)
+    labels = torch.tensor([0, 1, 0, 2, 1])
+    nets = {
+        "untrained": torch.tensor([[3, 0], [1, 2]]),
+        "trained": torch.tensor([[0, 2], [4, 1]]),
+    }
+    figure = neighbours_figure(bank, labels, queries, torch.tensor([0, 1]), nets)
+    assert titles(figure, 5) == [["query", "untrained", "", "trained", ""], [""] * 5]
+    frames = [[OTHER, SAME, SAME, SAME], [SAME, OTHER, SAME, SAME]]
+    for i, row in enumerate(grid_of(figure, 5)):
+        assert_shows(row[0], queries[i])
+        for ax, found in zip(row[1:], torch.cat(list(nets.values()), dim=1)[i], strict=True):
+            assert_shows(ax, bank[found])
+        expected = [None, *(colour.lower() for colour in frames[i])]
+        assert [frame(ax) for ax in row] == expected
+    assert SAME != OTHER
+
+
+def test_two_pictures_without_a_label_are_not_of_the_same_class() -> None:
+    figure = neighbours_figure(
+        noise(1, 3, 4, 4), torch.tensor([-1]), noise(1, 3, 4, 4), torch.tensor([-1]),
+        {"net": torch.tensor([[0]])},
+    )  # fmt: skip
+    assert frame(figure.axes[1]) == OTHER.lower()
