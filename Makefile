@@ -15,7 +15,7 @@ help:  ## list these commands
 
 install: $(INSTALLED)  ## make .venv and install dinolite in it (the others do it where needed)
 
-demo: $(INSTALLED)  ## train the embedded default for about a minute and look inside
+demo: $(INSTALLED)  ## train the embedded default in a few minutes and look inside
 	$(BIN)/dinolite train demo --out runs/demo
 
 test: $(INSTALLED)  ## run every test and every lesson

@@ -28,11 +28,11 @@ from dinolite.viz.similarity import similarity_figure
 
 PICTURE_GRID = 32  # patches per side of the pictures
 EXAMPLES = ("astronaut", "chelsea", "coffee", "coins")
-QUERIES, NEIGHBOURS, BANK = 8, 4, 8000
+QUERIES, NEIGHBOURS, BANK = 8, 4, 4000
 CURVES = "How the run went. The k-NN plot has the baselines; the entropies have their floors."
 NEAREST = (
-    "Pictures the net never saw, and the training pictures whose CLS features are nearest; green "
-    "frame = same class."
+    "Test pictures, one of each class (up to eight), and the training pictures whose CLS features "
+    "are nearest; green frame = same class. Chosen by their number, not by their result."
 )
 SIMILARITY = (
     "Cosine similarity with the framed patch, minus what all patches have in common. Where the "
@@ -70,7 +70,7 @@ def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
     found = evaluation_pictures(run.config)
     if found is None:
         return []
-    bank, queries = evenly(found[0], BANK), evenly(found[1], QUERIES)
+    bank, queries = evenly(found[0], BANK), one_of_each(found[1], QUERIES)
     side = evaluation_side(run.config, bank)
     neighbours = {}
     for name, net in {"untrained": run.untrained, "trained": run.trained}.items():
@@ -91,6 +91,14 @@ def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
 def evenly(pictures: PictureDataset, n: int) -> PictureDataset:
     """At most n pictures, spread over the set."""
     return pictures.subset(torch.linspace(0, len(pictures) - 1, min(n, len(pictures))).long())
+
+
+def one_of_each(pictures: PictureDataset, n: int) -> PictureDataset:
+    """The first picture of each of at most n classes, spread over the classes that occur."""
+    labels = pictures.labels.unique()
+    labels = labels[labels >= 0]
+    chosen = labels[torch.linspace(0, len(labels) - 1, min(n, len(labels))).long()]
+    return pictures.subset([int((pictures.labels == y).nonzero()[0]) for y in chosen])
 
 
 def squares(pictures: PictureDataset, side: int) -> Tensor:

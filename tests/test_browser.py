@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
@@ -24,8 +26,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, s
     play = pytest.importorskip(
         "playwright.sync_api", reason="no playwright: pip install playwright"
     )
-    root = tmp_path_factory.mktemp("lab") / "lessons"
-    shutil.copytree(LESSONS, root)
+    root = tmp_path_factory.mktemp("lab")
+    shutil.copytree(LESSONS, root / "lessons")
+    shutil.copytree(LESSONS.parent / "tests" / "golden", root / "tests" / "golden")
     with jupyterlab(root) as (address, token), play.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield browser, address, token
@@ -34,7 +37,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, s
 
 @pytest.mark.parametrize("name", ["03_rope.ipynb", "04_attention.ipynb"])
 def test_every_slider_moves_its_picture(site: tuple[Any, str, str], name: str) -> None:
-    page = open_and_run(*site, name)
+    page = open_and_run(*site, f"lessons/{name}")
+    declared = [
+        cell
+        for cell in nbformat.read(LESSONS / name, 4).cells
+        if "raises-exception" in cell.metadata.get("tags", [])
+    ]
+    assert page.locator(ERROR).count() == len(declared), "an error that no tag declares"
     sliders = page.locator(".widget-slider .noUi-handle").count()
     assert sliders >= 2
     for number in range(sliders):
