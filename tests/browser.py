@@ -32,7 +32,10 @@ JUPYTER = [
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
 ]
-NO_NEWS = '{"fetchNews": "false", "checkForUpdates": false}'
+SETTINGS = {
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells out of sight are there, too
+}
 
 
 @contextlib.contextmanager
@@ -48,9 +51,10 @@ def jupyterlab(root: Path) -> Iterator[tuple[str, str]]:
             env[f"JUPYTER_{part}_DIR"] = f"{own}/{part}"
         env |= {"JUPYTERLAB_SETTINGS_DIR": f"{own}/settings", "IPYTHONDIR": f"{own}/ipython"}
         env["JUPYTERLAB_WORKSPACES_DIR"] = f"{own}/workspaces"
-        quiet = Path(own, "settings/@jupyterlab/apputils-extension")
-        quiet.mkdir(parents=True)
-        (quiet / "notification.jupyterlab-settings").write_text(NO_NEWS)
+        for name, text in SETTINGS.items():
+            file = Path(own, "settings/@jupyterlab", f"{name}.jupyterlab-settings")
+            file.parent.mkdir(parents=True)
+            file.write_text(text)
         command = [sys.executable, "-m", "jupyterlab", *JUPYTER, f"--ServerApp.port={port}"]
         command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"]
         with open(f"{own}/log", "w+") as log:

@@ -12,7 +12,7 @@ import pytest
 from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
-ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
+ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
