@@ -14,21 +14,10 @@ from typer.testing import CliRunner
 
 from dinolite.cli import app, main
 from dinolite.config import ConfigError, load_config, recipe_names
+from tests.tiny_run import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = [
-    "student.embed_dim=16",
-    "student.depth=1",
-    "student.num_heads=1",
-    "dino.head_n_prototypes=16",
-    "ibot.head_n_prototypes=16",
-    "dino.head_hidden_dim=16",
-    "ibot.head_hidden_dim=16",
-    "train.batch_size_per_gpu=4",
-    "optim.lr.warmup=0",
-    "train.iterations=3",
-    "evaluation.max_train=64",
-]
+SHORT = [*TINY, "optim.lr.warmup=0", "train.iterations=3"]
 
 
 def dinolite(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -54,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         draw(here / "photos" / name, 20)
     (here / "photos" / "cats" / "notes.txt").write_text("not a picture")
     (here / "photos" / "dogs" / "bad.jpg").write_bytes(b"\xff\xd8\xff half a jpeg")
-    arguments = ["train", "demo", "--data", "folder:photos", "--out", "a run", *TINY]
+    arguments = ["train", "demo", "--data", "folder:photos", "--out", "a run", *SHORT]
     done = dinolite(*arguments, cwd=here)
     assert done.returncode == 0, done.stderr
     return here, done.stdout + done.stderr
@@ -103,9 +92,9 @@ def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str]) -> None
     here, _ = finished
     before = (here / "a run" / "metrics.jsonl").read_text()
     arguments = ["train", "demo", "--data", "folder:photos", "--out", "a run", "--no-report"]
-    done = dinolite(*arguments, *TINY, cwd=here)
+    done = dinolite(*arguments, *SHORT, cwd=here)
     assert done.returncode == 0 and (here / "a run" / "metrics.jsonl").read_text() == before
-    other = dinolite(*arguments, *TINY, "train.seed=7", cwd=here)
+    other = dinolite(*arguments, *SHORT, "train.seed=7", cwd=here)
     assert other.returncode == 2 and "train.seed was 0, is 7" in other.stderr
 
 

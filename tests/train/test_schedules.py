@@ -73,7 +73,11 @@ def test_the_official_im1k_run_at_its_checkpoints() -> None:
 )
 def test_scaling_rules(rule: str, factor: float) -> None:
     changes = [f"optim.scaling_rule={rule}", "train.batch_size_per_gpu=256", "optim.lr.warmup=0"]
-    s = Schedules(load_config("demo", [*changes, "optim.lr.peak=2e-3", "optim.lr.end=1e-3"]))
+    s = Schedules(
+        load_config(
+            "demo", [*changes, "train.iterations=900", "optim.lr.peak=2e-3", "optim.lr.end=1e-3"]
+        )
+    )
     assert s.at(0).lr == pytest.approx(2e-3 * factor)
     assert s.at(899).lr == pytest.approx(1e-3 * factor)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import tests.tiny_run
 from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import load_pictures
@@ -25,17 +26,9 @@ from dinolite.train.state import make_state
 from dinolite.train.train import train, train_step
 
 TINY = [
-    "student.embed_dim=16",
-    "student.depth=1",
-    "student.num_heads=1",
-    "dino.head_n_prototypes=16",
-    "ibot.head_n_prototypes=16",
-    "dino.head_hidden_dim=16",
-    "ibot.head_hidden_dim=16",
-    "train.batch_size_per_gpu=4",
+    *tests.tiny_run.TINY,
     "optim.lr.warmup=2",
     "train.log_every=2",
-    "evaluation.max_train=64",
     "evaluation.eval_period_iterations=1000",
     "checkpointing.period=4",
 ]

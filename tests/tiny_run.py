@@ -1,0 +1,13 @@
+"""Settings that make any recipe so small that a step takes milliseconds."""
+
+TINY = [
+    "student.embed_dim=16",
+    "student.depth=1",
+    "student.num_heads=1",
+    "dino.head_n_prototypes=16",
+    "ibot.head_n_prototypes=16",
+    "dino.head_hidden_dim=16",
+    "ibot.head_hidden_dim=16",
+    "train.batch_size_per_gpu=4",
+    "evaluation.max_train=64",
+]
