@@ -63,9 +63,10 @@ def save_checkpoint(
                 shutil.rmtree(old)
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        free = shutil.disk_usage(run).free / 2**20
         raise CheckpointError(
-            f"checkpoint {place} could not be written: {first_cause(error)}; earlier checkpoints "
-            "are as they were"
+            f"checkpoint {place} could not be written: {first_cause(error)}; that disk has "
+            f"{free:.0f} MiB free; earlier checkpoints are as they were"
         ) from error
     barrier()
     return place

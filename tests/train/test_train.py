@@ -279,6 +279,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     said = [line for line in out.stdout.splitlines() if line.startswith("SAID")]
     assert said and "could not be written" in said[0] and "as they were" in said[0], out
+    assert "MiB free" in said[0]
     assert [p.name for p in (tmp_path / "ckpt").iterdir()] == ["0000001"]
 
 
