@@ -58,6 +58,7 @@ def test_every_known_mistake_gets_its_own_sentence(exercise: Exercise) -> None:
     for sentence, mistake in exercise.wrong:
         verdict = check(exercise.id, mistake)
         assert not verdict.solved and verdict.sentence == f"not yet: {sentence}"
+        assert verdict.figure is None or (verdict._repr_png_() or b"").startswith(b"\x89PNG")
 
 
 @each_exercise
