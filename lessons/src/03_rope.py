@@ -6,7 +6,8 @@
 
 # %% [markdown]
 # Attention treats its input as a bag: order is lost.
-# [RoPE](GLOSSARY.md#rope) (rotary position embedding) brings it back, without one weight, for grids of any size.
+# [RoPE](GLOSSARY.md#rope) (rotary position embedding) brings it back, without
+# one weight, for grids of any size.
 #
 # After this lesson you can
 #
