@@ -337,7 +337,8 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the eight pairs of a head with 16 numbers over a 14 x 14 grid, sines
-# above and cosines below (purple: +1, white: 0, orange: -1). Pairs 0 to 3 change from top to bottom, pairs 4 to 7
+# above and cosines below (purple: +1, white: 0, orange: -1). Pairs 0 to 3
+# change from top to bottom, pairs 4 to 7
 # from left to right. Pairs 0 and 4 make two full waves; pairs 3 and 7 are
 # almost flat.*
 
