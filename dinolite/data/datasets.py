@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dinolite.data import windows
+from dinolite.data import mosaics, scenes, windows
 from dinolite.data.decoding import shrunk
 from dinolite.data.folders import load_files, load_folder
 from dinolite.data.photographs import CLASSES, photograph_path
@@ -24,6 +24,7 @@ __all__ = ["SPECS", "PictureDataset", "ScenePictures", "TensorPictures", "load_p
 SPECS = (
     "windows",
     "scenes",
+    "mosaics",
     "photos",
     "folder:PATH",
     "cifar10",
@@ -45,11 +46,12 @@ def load_pictures(
 ) -> PictureDataset:
     """The data set named `spec` (one of `SPECS`), its "train" or "test" pictures.
 
-    `image_size` (pixels): the side of "windows" (default 32) and "scenes" (default 64); for all
-    others the longest side allowed, larger pictures being shrunk with their aspect kept. "photos"
-    are the sixteen bundled photographs, whole and the same for both splits. `root`: where
-    downloaded data sets lie, default `data`; "imagenet" needs it (with `train` and `val` inside)
-    and is never downloaded. Up to `cache_bytes` are decoded once and kept in memory.
+    `image_size` (pixels): the side of "windows" (default 32), "scenes" (64) and "mosaics" (96);
+    for all others the longest side allowed, larger pictures being shrunk with their aspect kept.
+    "photos" are the sixteen bundled photographs, whole and the same for both splits. "a+b" joins
+    sets of pictures of one size, without labels. `root`: where downloaded data sets lie, default
+    `data`; "imagenet" needs it (with `train` and `val` inside) and is never downloaded. Up to
+    `cache_bytes` are decoded once and kept in memory.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
     if split not in ("train", "test"):
@@ -59,11 +61,13 @@ def load_pictures(
     if spec.startswith("folder:"):
         folder = Path(spec.removeprefix("folder:")).expanduser()
         return load_folder(folder, split, image_size, cache_bytes)
+    if "+" in spec:
+        return _joined(spec, split, image_size, root, download)
     if spec == "windows":
         n, seed = windows.DEFAULT_COUNT_AND_SEED[split]
         return TensorPictures(*windows.make_windows(n, split, seed, image_size or 32), CLASSES)
-    if spec == "scenes":
-        return _scenes(split, image_size or 64)
+    if spec in ("scenes", "mosaics"):
+        return _drawn(spec, split, image_size)
     if spec == "photos":
         paths = [photograph_path(name) for name in CLASSES]
         return load_files(paths, torch.arange(len(paths)), CLASSES, [], image_size, cache_bytes)
@@ -77,12 +81,29 @@ def load_pictures(
     raise _unknown(spec)
 
 
-def _scenes(split: str, size: int) -> ScenePictures:
-    from dinolite.data import scenes
+def _joined(
+    spec: str, split: str, size: int | None, root: Path | None, download: bool
+) -> TensorPictures:
+    """ "a+b": the pictures of both, mixed when training because batches are drawn at random."""
+    parts = [load_pictures(part, split, size, root, download) for part in spec.split("+")]
+    tensors = [p for p in parts if isinstance(p, TensorPictures)]
+    if len(tensors) < len(parts) or len({p.images.shape[1:] for p in tensors}) > 1:
+        raise ValueError(
+            f"spec={spec!r} joins pictures of different sizes; all must come from sets of one "
+            "size, such as windows, scenes and mosaics with image_size given"
+        )
+    images = torch.cat([p.images for p in tensors])
+    return TensorPictures(images, torch.full((len(images),), -1), ())
 
-    n, seed = scenes.DEFAULT_COUNT_AND_SEED[split]
-    made = scenes.make_scenes(n, seed, size)
-    return ScenePictures(made.images, made.labels, scenes.CLASSES, made.masks)
+
+def _drawn(spec: str, split: str, size: int | None) -> ScenePictures:
+    if spec == "scenes":
+        n, seed = scenes.DEFAULT_COUNT_AND_SEED[split]
+        made, classes = scenes.make_scenes(n, seed, size or 64), scenes.CLASSES
+    else:
+        n, seed = mosaics.DEFAULT_COUNT_AND_SEED[split]
+        made, classes = mosaics.make_mosaics(n, split, seed, size or 96), CLASSES
+    return ScenePictures(made.images, made.labels, classes, made.masks)
 
 
 def _arrays(

@@ -338,3 +338,15 @@ def test_index_out_of_range(tmp_path: Path) -> None:
 def test_wrong_tensors_are_refused(images: Tensor, labels: Tensor) -> None:
     with pytest.raises(Exception, match=r"images|labels"):
         TensorPictures(images, labels, ("a",))
+
+
+def test_sets_of_one_size_are_joined() -> None:
+    joined = load_pictures("windows+scenes", "test", 32)
+    windows, scenes = (load_pictures(name, "test", 32) for name in ("windows", "scenes"))
+    assert len(joined) == len(windows) + len(scenes) and joined.classes == ()
+    assert (joined.labels == -1).all()
+    assert torch.equal(joined[len(windows)], scenes[0])
+    with pytest.raises(ValueError, match="different sizes"):
+        load_pictures("windows+scenes", "test")  # 32 and 64 pixels
+    with pytest.raises(ValueError, match="different sizes"):
+        load_pictures("windows+photos", "test", 32)

@@ -1,0 +1,55 @@
+"""Mosaics and collages: every pixel comes from the photograph that the mask names."""
+
+import pytest
+import torch
+
+from dinolite.data.mosaics import MAX_REGIONS, SIDE, make_collages, make_mosaics
+from dinolite.data.windows import CLASSES, make_windows
+
+
+def test_a_mosaic_is_made_of_windows() -> None:
+    images, labels, masks = make_mosaics(40, "train", 5, 48)
+    windows, photographs = make_windows(80, "train", 5, 48, SIDE)
+    assert images.shape == (40, 3, 48, 48) and images.dtype == torch.uint8
+    assert masks.min() >= 1 and masks.max() <= len(CLASSES)
+    for image, label, mask in zip(images, labels, masks, strict=True):
+        counts = torch.bincount(mask.flatten() - 1, minlength=len(CLASSES))
+        assert counts[label] == counts.max()
+        for photograph in mask.unique() - 1:
+            here = mask == photograph + 1
+            candidates = windows[photographs == photograph]
+            covered = (candidates == image).all(1) & here  # [candidates, 48, 48]
+            assert (covered.any(0) == here).all()
+
+
+def test_regions_are_one_to_five_and_differ() -> None:
+    _, _, masks = make_mosaics(300, "train", 6, 16)
+    found = torch.tensor([len(mask.unique()) for mask in masks])
+    assert found.min() == 1 and 4 <= found.max() <= MAX_REGIONS
+    assert (found == 1).float().mean() > 0.15  # one region in five draws, more by chance
+
+
+def test_same_arguments_same_mosaics_and_no_pixel_is_shared_between_splits() -> None:
+    first, again = make_mosaics(5, "test", 7, 32), make_mosaics(5, "test", 7, 32)
+    assert torch.equal(first.images, again.images) and torch.equal(first.masks, again.masks)
+    assert not torch.equal(first.images, make_mosaics(5, "train", 7, 32).images)
+
+
+def test_a_collage_has_four_photographs_in_their_places() -> None:
+    images, labels = make_collages(50, "test", 8, 24)
+    windows, photographs = make_windows(6 * 50 + 64, "test", 8, 24, SIDE)
+    assert images.shape == (50, 3, 48, 48) and labels.shape == (50, 2, 2)
+    assert all(len(four.unique()) == 4 for four in labels)
+    for image, four in zip(images, labels, strict=True):
+        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            tile = image[:, 24 * i : 24 * i + 24, 24 * j : 24 * j + 24]
+            same = (windows == tile).flatten(1).all(1)
+            assert (photographs[same] == four[i, j]).all() and same.any()
+
+
+@pytest.mark.parametrize("make", [make_mosaics, make_collages])
+def test_what_cannot_be_made(make: object) -> None:
+    with pytest.raises(ValueError, match="n="):
+        make(0, "train", 1, 32)  # type: ignore[operator]
+    with pytest.raises(ValueError, match="split='val'"):
+        make(3, "val", 1, 32)  # type: ignore[operator]
