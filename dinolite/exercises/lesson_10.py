@@ -1,0 +1,198 @@
+"""Exercises of lesson 10, DINO loss: counting pairs, a cross-entropy, its mean over pairs, its
+gradient, and what a curve says.
+"""
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dinolite.exercises.exercise import Exercise
+from dinolite.loss.dino_clstoken_loss import DINOLoss
+from dinolite.viz.matrices import matrix_figure
+
+NEAR = 0.05  # of ln K
+
+
+def pairs(G: int, L: int) -> int:
+    return G * (G - 1) + G * L
+
+
+def cross_entropy(scores: Tensor, target: Tensor, temp: float) -> Tensor:
+    return -(target * (scores / temp).log_softmax(dim=-1)).sum(dim=-1).mean()
+
+
+def overflowing(scores: Tensor, target: Tensor, temp: float) -> Tensor:
+    e = (scores / temp).exp()
+    return -(target * (e / e.sum(dim=-1, keepdim=True)).log()).sum(dim=-1).mean()
+
+
+def swapped(scores: Tensor, target: Tensor, temp: float) -> Tensor:
+    """The student's distribution in front of the log of the target."""
+    q = (scores / temp).softmax(dim=-1)
+    return -(q * target.log()).sum(dim=-1).mean()
+
+
+def other_crops(student: Tensor, teacher: Tensor, temp: float) -> Tensor:
+    return DINOLoss(temp)(student, teacher, ignore_diagonal=True)
+
+
+def too_many_counted(student: Tensor, teacher: Tensor, temp: float) -> Tensor:
+    s, t = len(student), len(teacher)
+    return other_crops(student, teacher, temp) * (s * t - min(s, t)) / (s * t)
+
+
+def slope(scores: Tensor, target: Tensor, temp: float) -> Tensor:
+    return ((scores / temp).softmax(dim=-1) - target) / temp / len(scores)
+
+
+def diagnose(loss: float, entropy: float, K: int) -> str:
+    near = NEAR * math.log(K)
+    if entropy > math.log(K) - near:
+        return "nothing asked"
+    if loss < near:
+        return "collapsed"
+    if loss > math.log(K) - near:
+        return "not learned yet"
+    return "look at k-NN"
+
+
+def scores_and_targets() -> list[tuple[Tensor, Tensor, float]]:
+    """Ordinary scores, then large ones."""
+    draw = torch.Generator().manual_seed(0)
+    scores, target = torch.randn(2, 3, 5, generator=draw)
+    return [(scores, target.softmax(-1), 0.5), (30 * scores, target.softmax(-1), 0.1)]
+
+
+def crops() -> list[tuple[Tensor, Tensor, float]]:
+    draw = torch.Generator().manual_seed(1)
+
+    def rand(*size: int) -> Tensor:
+        return torch.randn(size, generator=draw)
+
+    return [(rand(s, 3, 6), rand(2, 3, 6).softmax(-1), temp) for s, temp in [(2, 0.5), (5, 0.2)]]
+
+
+def readings() -> list[tuple[float, float, int]]:
+    """(loss, entropy, K): four kinds, a small and a large head, and a sharp target at the start."""
+    losses = [6.93, 6.94, 4.1, 0.01, 2.77, 9.01, 6.93, 4.2]
+    entropies = [6.92, 1.3, 1.3, 0.0, 2.76, 4.0, 5.0, 0.02]
+    sizes = [1024, 1024, 1024, 1024, 16, 8192, 8192, 1024]
+    return list(zip(losses, entropies, sizes, strict=True))
+
+
+def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
+    """The slopes of the first case."""
+    return matrix_figure({"expected": expected, "yours": actual})
+
+
+EXERCISES = (
+    Exercise(
+        "10.1",
+        "how many pairs count",
+        pairs,
+        lambda: [(2, 8), (2, 10), (3, 4)],
+        (
+            (
+                "a global crop is not asked about itself: G pairs are too many",
+                lambda G, L: G * G + G * L,
+            ),
+            (
+                "both directions count: student 0 is asked about teacher 1, and 1 about 0",
+                lambda G, L: G * (G - 1) // 2 + G * L,
+            ),
+            (
+                "the teacher sees no local crop, so nobody is asked about one",
+                lambda G, L: (G + L) * (G + L - 1),
+            ),
+            ("those are the pairs with local crops; global ones count too", lambda G, L: G * L),
+        ),
+    ),
+    Exercise(
+        "10.2",
+        "one cross-entropy",
+        cross_entropy,
+        scores_and_targets,
+        (
+            (
+                "the scores are not divided by the temperature",
+                lambda z, p, t: cross_entropy(z, p, 1.0),
+            ),
+            (
+                "right for small scores, inf or nan for large ones: log_softmax does both in one "
+                "safe step",
+                overflowing,
+            ),
+            (
+                "the sum over prototypes became a mean: it is too small by the factor K",
+                lambda z, p, t: cross_entropy(z, p, t) / z.shape[-1],
+            ),
+            (
+                "the sum over pictures stayed a sum: take the mean over them",
+                lambda z, p, t: cross_entropy(z, p, t) * len(z),
+            ),
+            ("swapped: the target stands in front, the log is the student's", swapped),
+        ),
+    ),
+    Exercise(
+        "10.3",
+        "the mean over pairs of different crops",
+        other_crops,
+        crops,
+        (
+            (
+                "the pairs of the same crop are still in it",
+                lambda s, t, temp: DINOLoss(temp)(s, t),
+            ),
+            (
+                "the same crops add nothing but are still counted: divide by the pairs that count",
+                too_many_counted,
+            ),
+            (
+                "divide by the number of pictures B as well",
+                lambda s, t, temp: other_crops(s, t, temp) * s.shape[1],
+            ),
+        ),
+    ),
+    Exercise(
+        "10.4",
+        "the gradient without autograd",
+        slope,
+        scores_and_targets,
+        (
+            ("the 1 / temp of the inner derivative is missing", lambda z, p, t: slope(z, p, t) * t),
+            (
+                "the loss is a mean over B pictures, so each gets 1 / B of the gradient",
+                lambda z, p, t: slope(z, p, t) * len(z),
+            ),
+            ("the sign: student minus target", lambda z, p, t: -slope(z, p, t)),
+            (
+                "the softmax inside needs the temperature too",
+                lambda z, p, t: (z.softmax(-1) - p) / t / len(z),
+            ),
+        ),
+        picture=side_by_side,
+    ),
+    Exercise(
+        "10.5",
+        "what a curve says",
+        diagnose,
+        readings,
+        (
+            (
+                "the loss alone cannot tell: ln K with a flat target means that nothing is asked",
+                lambda h, e, K: diagnose(h, min(e, 0.5 * math.log(K)), K),
+            ),
+            (
+                "the entropy alone cannot tell whether the student has learned the answer",
+                lambda h, e, K: diagnose(e, e, K),
+            ),
+            ("ln K belongs to the head: K is an argument", lambda h, e, K: diagnose(h, e, 1024)),
+            (
+                "a sharp target alone is no collapse: the student must already agree with it",
+                lambda h, e, K: diagnose(h if e > NEAR * math.log(K) else 0.0, e, K),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,200 @@
+"""Exercises of lesson 11, Sinkhorn-Knopp: sums, centring, log space, the floor, a queue."""
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dinolite.exercises.exercise import Exercise
+from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
+from dinolite.viz.matrices import matrix_figure
+
+
+def sums(n: int, K: int) -> tuple[float, ...]:
+    return n, K, 1, n / K
+
+
+def centred(logits: Tensor, center: Tensor, temp: float) -> Tensor:
+    return ((logits - center) / temp).softmax(dim=-1)
+
+
+def crops_first(logits: Tensor, temp: float, rounds: int) -> Tensor:
+    log_q = logits / temp
+    for _ in range(rounds):
+        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
+        log_q = log_q - log_q.logsumexp(dim=0, keepdim=True)
+    return log_q.exp()
+
+
+def exp_form(logits: Tensor, temp: float, rounds: int) -> Tensor:
+    q = (logits / temp).exp()
+    for _ in range(rounds):
+        q = q / q.sum(dim=0, keepdim=True)
+        q = q / q.sum(dim=1, keepdim=True)
+    return q
+
+
+def own_maximum(logits: Tensor, temp: float, rounds: int) -> Tensor:
+    """Harmless for a softmax, not for Sinkhorn-Knopp: a crop's constant changes the columns."""
+    return sinkhorn_knopp(logits - logits.amax(dim=1, keepdim=True), temp, rounds)
+
+
+def floor(K: int, pictures: int, processes: int) -> float:
+    return max(math.log(K / (2 * pictures * processes)), 0.0)
+
+
+def with_queue(logits: Tensor, queue: Tensor, temp: float) -> Tensor:
+    return sinkhorn_knopp(torch.cat([logits, queue]), temp)[: len(logits)]
+
+
+def scores_and_center() -> list[tuple[Tensor, Tensor, float]]:
+    draw = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(6, 4, generator=draw), torch.randn(1, 4, generator=draw), temp)
+        for temp in (0.5, 0.2)
+    ]
+
+
+def ordinary_and_large() -> list[tuple[Tensor, float, int]]:
+    """Scores as a head gives them, and some that are far above 88 times the temperature."""
+    draw = torch.Generator().manual_seed(2)
+    scores = 0.3 * torch.randn(6, 4, generator=draw)
+    return [(scores, 0.1, 3), (20 * scores, 0.04, 2)]
+
+
+def batch_and_queue() -> list[tuple[Tensor, Tensor, float]]:
+    draw = torch.Generator().manual_seed(3)
+    logits, queue = (
+        0.3 * torch.randn(4, 8, generator=draw),
+        0.3 * torch.randn(12, 8, generator=draw),
+    )
+    return [(logits, queue, 0.1), (logits[:2], queue[:6], 0.07)]
+
+
+def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
+    return matrix_figure({"expected": expected, "yours": actual})
+
+
+EXERCISES = (
+    Exercise(
+        "11.1",
+        "shape and sums of the targets",
+        sums,
+        lambda: [(12, 4), (64, 256), (8, 32)],
+        (
+            ("one row per crop: n rows and K columns", lambda n, K: (K, n, 1, n / K)),
+            (
+                "n units of mass go to K prototypes, so each gets n / K, not K / n",
+                lambda n, K: (n, K, 1, K / n),
+            ),
+            (
+                "a prototype gets 1 / K of the whole mass, and the whole mass is n",
+                lambda n, K: (n, K, 1, 1 / K),
+            ),
+            (
+                "only the crops have one unit each; the prototypes share what the crops give",
+                lambda n, K: (n, K, 1, 1),
+            ),
+        ),
+    ),
+    Exercise(
+        "11.2",
+        "centred and sharpened targets",
+        centred,
+        scores_and_center,
+        (
+            ("the centre is added; subtract it", lambda z, c, t: centred(z, -c, t)),
+            (
+                "the centre is a mean of scores: subtract it before you divide by the temperature",
+                lambda z, c, t: (z / t - c).softmax(dim=-1),
+            ),
+            ("the temperature is missing: no sharpening", lambda z, c, t: centred(z, c, 1.0)),
+            ("the centre is missing: no centring", lambda z, c, t: (z / t).softmax(dim=-1)),
+            (
+                "softmax runs over the crops; each crop chooses among the prototypes",
+                lambda z, c, t: ((z - c) / t).softmax(dim=0),
+            ),
+        ),
+        picture=side_by_side,
+    ),
+    Exercise(
+        "11.3",
+        "Sinkhorn-Knopp in log space",
+        lambda logits, temp, rounds: sinkhorn_knopp(logits, temp, rounds),
+        ordinary_and_large,
+        (
+            (
+                "each round ends with the crops, or their targets do not sum to 1",
+                crops_first,
+            ),
+            (
+                "that is one softmax per crop: no prototype was made even",
+                lambda z, t, r: (z / t).softmax(dim=1),
+            ),
+            ("there was one round; repeat it", lambda z, t, r: sinkhorn_knopp(z, t, 1)),
+            (
+                "right for small scores, but large ones overflow: stay in log space until the end",
+                exp_form,
+            ),
+            (
+                "the maximum of each crop was subtracted; that weighs the crops differently",
+                own_maximum,
+            ),
+            ("the temperature is missing", lambda z, t, r: sinkhorn_knopp(z, 1.0, r)),
+        ),
+        picture=side_by_side,
+    ),
+    Exercise(
+        "11.4",
+        "the entropy floor of a run",
+        floor,
+        lambda: [(65536, 64, 1), (65536, 64, 8), (64, 128, 1), (4096, 256, 4)],
+        (
+            (
+                "every picture has two global crops, and both are in the batch of the teacher",
+                lambda K, B, P: max(math.log(K / (B * P)), 0.0),
+            ),
+            (
+                "the column sums run over all processes, so their crops count too",
+                lambda K, B, P: max(math.log(K / (2 * B)), 0.0),
+            ),
+            (
+                "with more crops than prototypes the logarithm is negative; an entropy is not",
+                lambda K, B, P: math.log(K / (2 * B * P)),
+            ),
+            (
+                "it is K / crops: more crops make the floor lower",
+                lambda K, B, P: max(math.log(2 * B * P / K), 0.0),
+            ),
+            (
+                "that counts in bits; our entropies are in nats, so take the natural logarithm",
+                lambda K, B, P: max(math.log2(K / (2 * B * P)), 0.0),
+            ),
+        ),
+    ),
+    Exercise(
+        "11.5",
+        "a queue of earlier scores",
+        with_queue,
+        batch_and_queue,
+        (
+            (
+                "the queue had no say: the floor is where it was",
+                lambda z, q, t: sinkhorn_knopp(z, t),
+            ),
+            (
+                "the targets of the queue are in the result; the loss needs those of the batch",
+                lambda z, q, t: sinkhorn_knopp(torch.cat([z, q]), t),
+            ),
+            (
+                "those are targets of the queue; your crops stand at the other end",
+                lambda z, q, t: sinkhorn_knopp(torch.cat([q, z]), t)[: len(z)],
+            ),
+            (
+                "those are targets of the end of the queue; your crops stand at the beginning",
+                lambda z, q, t: sinkhorn_knopp(torch.cat([z, q]), t)[-len(z) :],
+            ),
+        ),
+    ),
+)
