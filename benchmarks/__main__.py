@@ -1,7 +1,7 @@
 """Run every benchmark, or the named ones, and write a dated record; then `python -m
 benchmarks.readme` puts the newest figures into the README.
 
-    python -m benchmarks [backbone step augment memory scaling learning lightly]
+    python -m benchmarks [backbone step augment memory roofline scaling ...]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import augment, backbone, learning, lightly, memory, scaling, step
+from benchmarks import augment, backbone, learning, lightly, memory, roofline, scaling, step
 from benchmarks.record import Table, print_table, run, write
 
 ALL: dict[str, Callable[[], Table]] = {
@@ -19,6 +19,7 @@ ALL: dict[str, Callable[[], Table]] = {
     "step": step.measure,
     "augment": augment.measure,
     "memory": memory.measure,
+    "roofline": roofline.measure,
     "scaling": scaling.measure,
     "learning": learning.measure,
     "lightly": lightly.measure,

@@ -37,9 +37,9 @@ PROCESSES = (1, 2)
 PROCESS_STEPS = 12
 
 
-def stepper(overrides: list[str], n: int) -> tuple[Callable[[], object], int]:
+def stepper(overrides: list[str]) -> tuple[Callable[[], object], int]:
     """A function that takes one whole step, data included; and the batch."""
-    config = load_config("demo", [*overrides, f"train.iterations={n}"])
+    config = load_config("demo", overrides)
     state = make_state(config, device())
     pictures = load_pictures(split="train", **data_settings(config))
     batches = iter(ssl_batches(pictures, config, state.device))
@@ -50,7 +50,7 @@ def doubled(rounds: int) -> list[list[object]]:
     """Rows for tokens, batch and prototypes."""
     rows: list[list[object]] = []
     for group in (TOKENS, BATCHES, PROTOTYPES):
-        made = {what: stepper(overrides, rounds + 2) for what, _, overrides in group}
+        made = {what: stepper(overrides) for what, _, overrides in group}
         timings = alternate({what: step for what, (step, _) in made.items()}, rounds)
         first: float | None = None
         for what, timing in timings.items():
@@ -91,7 +91,7 @@ def measure(rounds: int = 7) -> Table:
 
 def seconds_of_steps(steps: int) -> float:
     """Median time of a step in this process, for the worker."""
-    step, _ = stepper([], steps)
+    step, _ = stepper([])
     times = []
     for _ in range(steps):
         start = time.perf_counter()

@@ -77,8 +77,7 @@ def step_in_parts(state: TrainState, batch: SSLBatch, clock: Clock) -> None:
 
 def measure(recipe: str = "demo", overrides: list[str] | None = None, rounds: int = 15) -> Table:
     """Milliseconds and share of each part; `train_step` itself in every second round."""
-    needed = 2 * (rounds + WARM_UP)
-    config = load_config(recipe, [*(overrides or []), f"train.iterations={needed}"])
+    config = load_config(recipe, overrides or [])
     state, clock = make_state(config, device()), Clock()
     batches = iter(ssl_batches(load_pictures(split="train", **data_settings(config)), config,
                                state.device))  # fmt: skip
