@@ -26,7 +26,7 @@ from dinolite.summary import FinishedRun, Row, classification, open_finished, se
 
 COLLAGE_ROWS = (
     "patches alike within a tile of a collage, AUC",
-    "the same, mean of 3 x 3 patches, AUC",
+    "the same, among pairs equally far apart",
     "linear segmentation of collages, mIoU",
 )
 
