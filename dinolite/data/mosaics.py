@@ -17,12 +17,12 @@ from dinolite.data.windows import make_windows
 # split -> number of mosaics, seed
 DEFAULT_COUNT_AND_SEED = MappingProxyType({"train": (8000, 3), "test": (1000, 1_000_004)})
 SIDE = (72, 119)  # of the windows, in pixels of a photograph whose short side has 384
-MAX_REGIONS = 9
+MAX_REGIONS = 6
 _CHUNK = 500  # mosaics made at once; each needs twice as many windows
 
 
 def make_mosaics(n: int, split: str, seed: int, size: int = 96) -> Scenes:
-    """n mosaics of `size` x `size` pixels: 1 to 9 regions, each from another window of that split.
+    """n mosaics of `size` x `size` pixels: 1 to 6 regions, each from another window of that split.
 
     A region is what lies nearest to one of as many random points. Labels: the photograph that
     covers most; masks: the photograph of each pixel (index into `windows.CLASSES`) + 1, as in
@@ -52,12 +52,12 @@ def make_mosaics(n: int, split: str, seed: int, size: int = 96) -> Scenes:
 
 
 def _regions(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, "n size size"]:
-    """The number of the nearest of 1 to 9 random points, for every pixel."""
+    """The number of the nearest of 1 to 6 random points, for every pixel."""
     count = torch.randint(1, MAX_REGIONS + 1, (n, 1), generator=generator)
     points = torch.rand(n, MAX_REGIONS, 2, generator=generator) * size
     points[torch.arange(MAX_REGIONS) >= count] = torch.inf  # there is no such point
     centre = torch.arange(size) + 0.5
-    rows = (centre - points[:, :, :1]).square()  # [n, 9, size]
+    rows = (centre - points[:, :, :1]).square()  # [n, 6, size]
     columns = (centre - points[:, :, 1:]).square()
     return (rows[:, :, :, None] + columns[:, :, None, :]).argmin(1)
 

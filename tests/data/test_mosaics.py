@@ -22,11 +22,11 @@ def test_a_mosaic_is_made_of_windows() -> None:
             assert (covered.any(0) == here).all()
 
 
-def test_regions_are_one_to_nine_and_differ() -> None:
+def test_regions_are_one_to_six_and_differ() -> None:
     _, _, masks = make_mosaics(300, "train", 6, 16)
     found = torch.tensor([len(mask.unique()) for mask in masks])
-    assert found.min() == 1 and 7 <= found.max() <= MAX_REGIONS
-    assert (found == 1).float().mean() > 0.08  # one region in nine draws, more by chance
+    assert found.min() == 1 and 5 <= found.max() <= MAX_REGIONS
+    assert (found == 1).float().mean() > 0.12  # one region in six draws, more by chance
 
 
 def test_same_arguments_same_mosaics_and_no_pixel_is_shared_between_splits() -> None:
