@@ -86,12 +86,17 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
         set_state_dict(
             model, optimizer, model_state_dict=model_state, optim_state_dict=optimizer_state
         )
-        return json.loads((place / META).read_text("utf8"))
+        return read_meta(place)
     except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
         raise CheckpointError(
             f"checkpoint {place} could not be read: {first_cause(error)}; remove that folder to "
             "continue from the one before"
         ) from error
+
+
+def read_meta(place: Path) -> dict[str, Any]:
+    """What was written beside a checkpoint: iteration, ..."""
+    return json.loads((place / META).read_text("utf8"))
 
 
 def remove_unfinished(run: Path) -> None:

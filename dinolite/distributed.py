@@ -1,5 +1,6 @@
 """Many processes as if they were one: sums and gathers over all of them, which are the identity
-when there is only one. Started by torchrun, or not at all.
+when there is only one. Started by torchrun, or not at all. `sharding.py` is for models that one
+process cannot hold.
 
 Official `distributed/torch_wrapper.py`.
 """
@@ -106,7 +107,7 @@ def barrier() -> None:
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """DistributedDataParallel around a model if there are several processes."""
+    """DistributedDataParallel around a model if there are several processes: each has all of it."""
     if world_size() == 1:
         return model
     ids: Any = [device.index] if device.type == "cuda" else None

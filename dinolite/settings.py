@@ -2,28 +2,19 @@
 nowhere else. Names and defaults are those of the official `configs/ssl_default_config.yaml` unless
 said otherwise; durations are iterations everywhere (the official "epoch" is 1250 of them)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal  # noqa: I001  # the last import in two lines
 
 from pydantic import Field
 
 from dinolite.setting_types import (
-    Arch,
-    Count,
-    Factor,
-    Fraction,
-    Iterations,
-    Range,
-    Rate,
-    Schedule,
-    Section,
-    Triple,
-    Weight,
-)
+    Arch, Count, Factor, Fraction, Iterations, Range, Rate, Schedule, Section, Triple, Weight,
+)  # fmt: skip
 
 
 class DataConfig(Section):
     dataset: str = "windows"
-    """windows, scenes, photos, folder:PATH, cifar10, cifar100, stl10, imagenette or imagenet."""
+    """windows, scenes, mosaics, a sum of these, photos, folder:PATH, cifar10, cifar100, stl10,
+    imagenette or imagenet."""
     image_size: Count | None = None
     """Longer side in pixels to which pictures are scaled when they are read; none = as they are."""
     root: str | None = None
@@ -171,6 +162,7 @@ class TeacherConfig(Section):
 class TrainConfig(Section):
     iterations: Count = 125_000
     batch_size_per_gpu: Count = 64
+    """Pictures of one process; to go on with another number of them, keep the product the same."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     num_workers: Annotated[int, Field(ge=0)] = 10
     device: str = "auto"
@@ -179,6 +171,10 @@ class TrainConfig(Section):
     """Of the matrix products (autocast); auto = bfloat16 on cuda, float32 elsewhere."""
     compile: bool = True
     """torch.compile of every block, on cuda only."""
+    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    """With several processes: everyone holds all of the model, or a share of every layer."""
+    checkpointing_full: bool = False
+    """Forget what is inside the student's blocks and compute it again in the backward pass."""
     output_dir: str = "runs/run"
     log_every: Count = 10
 

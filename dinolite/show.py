@@ -139,6 +139,6 @@ def example_pictures(config: Config, side: int) -> Tensor:
         return squares(evenly(load_pictures(spec, "test", config.data.image_size), 4), side)
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])
-    if spec == "windows":  # a net that has only seen grey pictures is shown grey ones
+    if set(spec.split("+")) <= {"windows", "mosaics"}:  # who saw only grey is shown only grey
         images = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
     return images

@@ -19,7 +19,7 @@ INTRO = """# The lessons
 Numbered notebooks; each builds one part of DINOv3, looks at it, breaks it, checks it, and shows
 that the package's own version does the same. Start JupyterLab with `make lab` and open the first.
 Words are explained in [GLOSSARY.md](GLOSSARY.md); solutions of the exercises are in
-[solutions/](solutions).
+[solutions/](solutions). Does a run look wrong? [TROUBLESHOOTING.md](TROUBLESHOOTING.md).
 
 | lesson | question | module | official code | paper | time |
 |---|---|---|---|---|---|

@@ -72,7 +72,7 @@ def card(name: str, config: Config, rows: list[Row], facts: dict[str, Any]) -> s
     millions = facts["parameters"] / 1e6
     about = {
         "data": f"`{c.data.dataset}` at {c.data.image_size} px, made from the sixteen photographs "
-        "inside scikit-image and scikit-learn ([data/README.md](../README.md)) and drawn scenes",
+        "inside scikit-image and scikit-learn ([data/README.md](../README.md))",
         "recipe": f"`dinolite train {facts['recipe']}`, {c.train.iterations} iterations of "
         f"{c.train.batch_size_per_gpu} pictures, seed {c.train.seed}",
         "commit": facts["commit"],
@@ -96,7 +96,7 @@ model = load("{name}")
 {table(about.items())}
 
 Figures of this very file in percent, on parts of the photographs that training did not touch, and
-on drawn scenes of other seeds:
+on drawn scenes, which it never saw:
 
 | | raw pixels | untrained | trained |
 |---|--:|--:|--:|

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from dinolite.data.colors import ColorChange, random_blur, random_solarize
 from dinolite.data.resample import crop_and_resize, random_boxes
+from dinolite.data.samplers import rand
 from dinolite.settings import CropsConfig
 
 Crops = dict[str, Tensor]
@@ -84,7 +85,7 @@ class BatchedAugmentation:
         return normalize(random_blur(x, c.blur_prob[2], c.blur_sigma, generator), c)
 
     def draw_flips(self, B: int, n: int, generator: Generator | None) -> Tensor:
-        coin = torch.rand(B, n, generator=generator) < 0.5
+        coin = rand(B, n, generator=generator) < 0.5
         return coin & self.crops.horizontal_flips
 
     def cut(self, canvas: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from dinolite.data.samplers import rand
 from dinolite.settings import CropsConfig
 
 BLUR_KERNEL = 9
@@ -29,18 +30,18 @@ class ColorChange:
 
     @classmethod
     def draw(cls, n: int, crops: CropsConfig, generator: Generator | None) -> "ColorChange":
-        apply = torch.rand(n, generator=generator) < crops.color_jitter_prob
+        apply = rand(n, generator=generator) < crops.color_jitter_prob
         factors = {}
         for name in ("brightness", "contrast", "saturation", "hue"):
             reach = getattr(crops, name)
             neutral = 0.0 if name == "hue" else 1.0
             low = -reach if name == "hue" else max(0.0, 1 - reach)
             high = reach if name == "hue" else 1 + reach
-            drawn = low + torch.rand(n, generator=generator) * (high - low)
+            drawn = low + rand(n, generator=generator) * (high - low)
             if reach:
                 factors[name] = torch.where(apply, drawn, neutral)
         order = torch.randperm(4, generator=generator).tolist()
-        gray = torch.rand(n, generator=generator) < crops.grayscale_prob
+        gray = rand(n, generator=generator) < crops.grayscale_prob
         return cls(order, factors, gray)
 
     def repeated(self, times: int) -> "ColorChange":
@@ -116,8 +117,8 @@ def random_blur(
     generator: Generator | None,
 ) -> Float[Tensor, "n C H W"]:
     """Blur some of the pictures, sigma uniform in the range."""
-    chosen = (torch.rand(len(x), generator=generator) < probability).nonzero().flatten()
-    sigmas = sigma[0] + torch.rand(len(x), generator=generator)[chosen] * (sigma[1] - sigma[0])
+    chosen = (rand(len(x), generator=generator) < probability).nonzero().flatten()
+    sigmas = sigma[0] + rand(len(x), generator=generator)[chosen] * (sigma[1] - sigma[0])
     if not len(chosen):
         return x
     chosen, sigmas = chosen.to(x.device), sigmas.to(x.device)
@@ -128,6 +129,6 @@ def random_solarize(
     x: Float[Tensor, "n C H W"], probability: float, generator: Generator | None
 ) -> Float[Tensor, "n C H W"]:
     """Invert the pixels at or above half brightness, in some of the pictures."""
-    chosen = (torch.rand(len(x), generator=generator) < probability).to(x.device)
+    chosen = (rand(len(x), generator=generator) < probability).to(x.device)
     invert = chosen[:, None, None, None] & (x >= SOLARIZE_THRESHOLD)
     return torch.where(invert, 1 - x, x)

@@ -63,11 +63,8 @@ def load_pictures(
         return load_folder(folder, split, image_size, cache_bytes)
     if "+" in spec:
         return _joined(spec, split, image_size, root, download)
-    if spec == "windows":
-        n, seed = windows.DEFAULT_COUNT_AND_SEED[split]
-        return TensorPictures(*windows.make_windows(n, split, seed, image_size or 32), CLASSES)
-    if spec in ("scenes", "mosaics"):
-        return _drawn(spec, split, image_size)
+    if spec in ("windows", "scenes", "mosaics"):
+        return _made(spec, split, image_size)
     if spec == "photos":
         paths = [photograph_path(name) for name in CLASSES]
         return load_files(paths, torch.arange(len(paths)), CLASSES, [], image_size, cache_bytes)
@@ -96,7 +93,10 @@ def _joined(
     return TensorPictures(images, torch.full((len(images),), -1), ())
 
 
-def _drawn(spec: str, split: str, size: int | None) -> ScenePictures:
+def _made(spec: str, split: str, size: int | None) -> TensorPictures:
+    if spec == "windows":
+        n, seed = windows.DEFAULT_COUNT_AND_SEED[split]
+        return TensorPictures(*windows.make_windows(n, split, seed, size or 32), CLASSES)
     if spec == "scenes":
         n, seed = scenes.DEFAULT_COUNT_AND_SEED[split]
         made, classes = scenes.make_scenes(n, seed, size or 64), scenes.CLASSES

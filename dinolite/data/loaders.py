@@ -2,8 +2,8 @@
 
 With the batched pipeline workers only read pictures (data sets that are one tensor need none), and
 crops are made on the training device. With the per-image pipeline workers do it all. Either way
-everything random in iteration i depends on the seed, the process and i only. Official
-`data/loaders.py`.
+everything random about a picture in iteration i depends on the seed, i and the picture's place in
+the batch of all processes only, not on their number. Official `data/loaders.py`.
 """
 
 from collections.abc import Iterator
@@ -17,19 +17,29 @@ from dinolite.config import Config
 from dinolite.data.augmentations import BatchedAugmentation, Crops, DataAugmentationDINO
 from dinolite.data.collate import SSLBatch, draw_masks, mask_positions
 from dinolite.data.pictures import PictureDataset, TensorPictures
-from dinolite.data.samplers import InfiniteBatchSampler, generator_of, seed_of
+from dinolite.data.samplers import InfiniteBatchSampler, SharedGenerator, seed_of
 
 CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
 
 
-def make_batch(config: Config, crops: Crops, seed: tuple[int, ...]) -> SSLBatch:
-    """Add masks, drawn from `seed`, to the crops."""
+def make_batch(config: Config, crops: Crops, iteration: int, who: tuple[int, int]) -> SSLBatch:
+    """Add masks to the crops. Each process draws those of all and keeps its own; the official code
+    draws them apart, so that each process masks the same number of crops."""
     c = config.crops
     side = c.global_crops_size // config.student.patch_size
-    generator = generator_of(*seed, MASKS)
-    masks = draw_masks(len(crops["global_crops"]), (side, side), config.ibot, generator)
+    generator = shared_generator(config, iteration, MASKS, who)
+    n_crops = len(crops["global_crops"]) * generator.world_size
+    masks = generator.own(draw_masks(n_crops, (side, side), config.ibot, generator))
     indices, weight = mask_positions(masks)
     return SSLBatch(masks=masks, mask_indices_list=indices, masks_weight=weight, **crops)
+
+
+def shared_generator(
+    config: Config, iteration: int, stream: int, who: tuple[int, int]
+) -> SharedGenerator:
+    """What process `who` = (rank, number of processes) draws from, for one iteration."""
+    t = config.train
+    return SharedGenerator(seed_of(t.seed, 0, iteration, stream), t.batch_size_per_gpu, *who)
 
 
 class ReadPictures(Dataset[Any]):
@@ -46,19 +56,21 @@ class ReadPictures(Dataset[Any]):
 class ReadAndAugment(Dataset[Any]):
     """What a worker does in the per-image pipeline: a whole SSLBatch."""
 
-    def __init__(self, dataset: PictureDataset, config: Config, rank: int) -> None:
-        self.dataset, self.config, self.rank = dataset, config, rank
+    def __init__(self, dataset: PictureDataset, config: Config, who: tuple[int, int]) -> None:
+        self.dataset, self.config, self.who = dataset, config, who
         self.augment = DataAugmentationDINO(config.crops)
 
     def __getitem__(self, keys: list[tuple[int, int]]) -> SSLBatch:
-        seed = (self.config.train.seed, self.rank, keys[0][0])
+        (rank, world_size), iteration = self.who, keys[0][0]
         samples = []
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(*seed, CROPS))
-            samples = [self.augment(self.dataset[index]) for _, index in keys]
+            for place, (_, index) in enumerate(keys):
+                place = place * world_size + rank  # in the batch of all processes
+                torch.manual_seed(seed_of(self.config.train.seed, iteration, CROPS, place))
+                samples.append(self.augment(self.dataset[index]))
         crops = {name: torch.stack([s[name] for s in samples], dim=1) for name in samples[0]}
         crops = {name: x.flatten(0, 1) for name, x in crops.items()}  # crop-major
-        return make_batch(self.config, crops, seed)
+        return make_batch(self.config, crops, iteration, self.who)
 
 
 def ssl_batches(
@@ -83,16 +95,16 @@ def ssl_batches(
         start=start,
         stop=t.iterations,
     )
+    who = (rank, world_size)
     if config.crops.pipeline == "per_image":
-        for batch in loader(ReadAndAugment(dataset, config, rank), sampler, config, device):
+        for batch in loader(ReadAndAugment(dataset, config, who), sampler, config, device):
             yield batch.to(device)
         return
     augment = BatchedAugmentation(config.crops)
     for iteration, canvas, sizes in read_canvases(dataset, sampler, config, device):
-        seed = (t.seed, rank, iteration)
         canvas = canvas.to(device, non_blocking=True)
-        crops = augment(canvas, sizes, generator_of(*seed, CROPS))
-        yield make_batch(config, crops, seed).to(device)
+        crops = augment(canvas, sizes, shared_generator(config, iteration, CROPS, who))
+        yield make_batch(config, crops, iteration, who).to(device)
 
 
 def read_canvases(

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
 
+from dinolite.data.samplers import rand
+
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10
 
@@ -31,7 +33,7 @@ def random_boxes(
     """
     B = len(sizes)
     height, width = sizes[:, None, None, 0].double(), sizes[:, None, None, 1].double()
-    u = torch.rand(4, B, n_crops, TRIES, generator=generator, dtype=torch.float64)
+    u = rand(4, B, n_crops, TRIES, generator=generator, dim=1, dtype=torch.float64)
     area = height * width * (scale[0] + u[0] * (scale[1] - scale[0]))
     low, high = (math.log(a) for a in ASPECT)
     aspect = torch.exp(low + u[1] * (high - low))  # width / height

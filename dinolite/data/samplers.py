@@ -1,6 +1,7 @@
 """Which pictures are in which batch: endless shuffled passes over the data, shared out among
 processes, and a seed for everything random, both computed from the iteration's number alone. So a
-resumed run draws what the uninterrupted run would have drawn, whatever the number of workers.
+resumed run draws what the uninterrupted run would have drawn, whatever the number of workers and of
+processes.
 
 Official `data/samplers.py::InfiniteSampler`, which draws other data after a resume.
 """
@@ -21,6 +22,40 @@ def seed_of(*numbers: int) -> int:
 def generator_of(*numbers: int) -> Generator:
     """A generator on the CPU with that seed."""
     return Generator().manual_seed(seed_of(*numbers))
+
+
+class SharedGenerator(Generator):
+    """One generator that all processes seed alike: each draws for the batch of all, and keeps what
+    is its own. So what happens to a picture does not depend on the number of processes.
+
+    Args:
+        seed: the same on every process.
+        batch_size: pictures of this process; it has every world_size-th of all, from `rank` on.
+    """
+
+    def __new__(cls, *_: int) -> "SharedGenerator":
+        return super().__new__(cls)
+
+    def __init__(self, seed: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.manual_seed(seed)
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+
+    def own(self, x: Tensor, dim: int = 0) -> Tensor:
+        """This process's entries along an axis of pictures, or of their crops, crop-major."""
+        crops = x.unflatten(dim, (-1, self.batch_size * self.world_size))
+        mine = torch.arange(self.rank, crops.shape[dim + 1], self.world_size)
+        return crops.index_select(dim + 1, mine).flatten(dim, dim + 1)
+
+
+def rand(
+    *shape: int, generator: Generator | None, dim: int = 0, dtype: torch.dtype | None = None
+) -> Tensor:
+    """torch.rand where `shape[dim]` counts pictures or crops: see `SharedGenerator`."""
+    if not isinstance(generator, SharedGenerator):
+        return torch.rand(*shape, generator=generator, dtype=dtype)
+    n = shape[dim] * generator.world_size
+    everyones = (*shape[:dim], n, *shape[dim + 1 :])
+    return generator.own(torch.rand(*everyones, generator=generator, dtype=dtype), dim)
 
 
 class InfiniteBatchSampler:

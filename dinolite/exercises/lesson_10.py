@@ -125,6 +125,11 @@ EXERCISES = (
                 overflowing,
             ),
             (
+                "a softmax that became 0 has the log minus infinity: log_softmax does both in one "
+                "safe step",
+                lambda z, p, t: -(p * (z / t).softmax(dim=-1).log()).sum(dim=-1).mean(),
+            ),
+            (
                 "the sum over prototypes became a mean: it is too small by the factor K",
                 lambda z, p, t: cross_entropy(z, p, t) / z.shape[-1],
             ),
@@ -133,6 +138,18 @@ EXERCISES = (
                 lambda z, p, t: cross_entropy(z, p, t) * len(z),
             ),
             ("swapped: the target stands in front, the log is the student's", swapped),
+            (
+                "softmax runs over the photographs; each chooses among the prototypes",
+                lambda z, p, t: -(p * (z / t).log_softmax(dim=0)).sum(dim=-1).mean(),
+            ),
+            (
+                "softmax twice: torch's cross_entropy has one inside and wants scores",
+                lambda z, p, t: cross_entropy((z / t).softmax(dim=-1), p, 1.0),
+            ),
+            (
+                "the scores are multiplied by the temperature; divide",
+                lambda z, p, t: cross_entropy(z, p, 1 / t),
+            ),
         ),
     ),
     Exercise(
@@ -152,6 +169,12 @@ EXERCISES = (
             (
                 "divide by the number of pictures B as well",
                 lambda s, t, temp: other_crops(s, t, temp) * s.shape[1],
+            ),
+            (
+                "that is the sum over pairs: divide by their number",
+                lambda s, t, temp: (
+                    other_crops(s, t, temp) * (len(s) * len(t) - min(len(s), len(t)))
+                ),
             ),
         ),
     ),

@@ -27,6 +27,14 @@ def crops_first(logits: Tensor, temp: float, rounds: int) -> Tensor:
     return log_q.exp()
 
 
+def still_logs(logits: Tensor, temp: float, rounds: int) -> Tensor:
+    log_q = logits / temp
+    for _ in range(rounds):
+        log_q = log_q - log_q.logsumexp(dim=0, keepdim=True)
+        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
+    return log_q
+
+
 def exp_form(logits: Tensor, temp: float, rounds: int) -> Tensor:
     q = (logits / temp).exp()
     for _ in range(rounds):
@@ -60,7 +68,7 @@ def ordinary_and_large() -> list[tuple[Tensor, float, int]]:
     """Scores as a head gives them, and some that are far above 88 times the temperature."""
     draw = torch.Generator().manual_seed(2)
     scores = 0.3 * torch.randn(6, 4, generator=draw)
-    return [(scores, 0.1, 3), (20 * scores, 0.04, 2)]
+    return [(scores, 0.1, 2), (20 * scores, 0.04, 2)]
 
 
 def batch_and_queue() -> list[tuple[Tensor, Tensor, float]]:
@@ -112,6 +120,10 @@ EXERCISES = (
             ("the temperature is missing: no sharpening", lambda z, c, t: centred(z, c, 1.0)),
             ("the centre is missing: no centring", lambda z, c, t: (z / t).softmax(dim=-1)),
             (
+                "that is the mean of this batch; subtract the centre that is given",
+                lambda z, c, t: centred(z, z.mean(dim=0), t),
+            ),
+            (
                 "softmax runs over the crops; each crop chooses among the prototypes",
                 lambda z, c, t: ((z - c) / t).softmax(dim=0),
             ),
@@ -142,6 +154,14 @@ EXERCISES = (
                 own_maximum,
             ),
             ("the temperature is missing", lambda z, t, r: sinkhorn_knopp(z, 1.0, r)),
+            (
+                "those are logarithms still: exp at the very end",
+                still_logs,
+            ),
+            (
+                "always three rounds: how many is an argument",
+                lambda z, t, r: sinkhorn_knopp(z, t, 3),
+            ),
         ),
         picture=side_by_side,
     ),

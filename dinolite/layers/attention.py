@@ -27,7 +27,7 @@ def apply_rope(x: Float[Tensor, "B h T d"], rope: Rope) -> Float[Tensor, "B h T 
     cos = F.pad(cos, prefix, value=1.0)  # [T, d]
     sin = F.pad(torch.cat([-sin[:, :half], sin[:, half:]], dim=1), prefix)  # [T, d]
     x32 = x.to(sin.dtype)
-    return torch.addcmul(x32 * cos, x32.roll(half, dims=-1), sin).to(x.dtype)
+    return (x32 * cos + x32.roll(half, dims=-1) * sin).to(x.dtype)
 
 
 class LinearKMaskedBias(nn.Linear):

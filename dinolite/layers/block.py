@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dinolite.layers.attention import Rope, SelfAttention
 from dinolite.layers.ffn_layers import FFN_LAYERS
@@ -20,7 +21,12 @@ class SelfAttentionBlock(nn.Module):
 
     `drop_path` is the fraction of samples that skip a branch while training, drawn for each branch
     and call. The official code drops whole samples, not single residuals, and saves their cost.
+
+    With `recompute = True` only the block's input is kept for the backward pass, which computes
+    what was inside once more, with the same samples dropped.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -53,6 +59,13 @@ class SelfAttentionBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T D"], rope: Rope | None = None
     ) -> Float[Tensor, "B T D"]:
+        if self.recompute and torch.is_grad_enabled():
+            out: Tensor = checkpoint(self.both_branches, x, rope, use_reentrant=False)
+            return out
+        return self.both_branches(x, rope)
+
+    def both_branches(self, x: Tensor, rope: Rope | None) -> Float[Tensor, "B T D"]:
+        """Attention, then FFN."""
         if not (self.training and self.drop_path > 0):
             x = x + self.ls1(self.attn(self.norm1(x), rope))
             return x + self.ls2(self.mlp(self.norm2(x)))

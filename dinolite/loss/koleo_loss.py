@@ -22,7 +22,7 @@ class KoLeoLoss(nn.Module):
         distributed: search among the samples of all processes, not only one's own.
         loss_group_size: samples in a search; None = all. A multiple of the local batch that
             divides the batch of all processes.
-        eps: added to distances, so that equal features give a finite loss (16.2 for 1e-8).
+        eps: added to distances, so that equal features give a finite loss (about 16).
     """
 
     def __init__(

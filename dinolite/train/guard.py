@@ -5,7 +5,7 @@ later steps, and is read when the log is written. The official code steps anyway
 third such iteration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,10 +17,18 @@ class NonFiniteError(RuntimeError):
 
 
 class FiniteGuard:
-    """Looks at the numbers of each step and blocks the optimiser from the first bad one on."""
+    """Looks at the numbers of each step and blocks the optimiser from the first bad one on.
 
-    def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
-        self.device = device
+    `everywhere` makes the flags of all processes their maximum, so that all stop or none.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        device: torch.device,
+        everywhere: Callable[[Tensor], Tensor] = lambda flags: flags,
+    ) -> None:
+        self.device, self.everywhere = device, everywhere
         self.stopped = torch.zeros((), device=device)  # 1 from the first bad step on
         self.iteration = torch.tensor(-1, device=device)
         self.names: list[str] = []
@@ -34,6 +42,7 @@ class FiniteGuard:
             self.names = list(values)
             self.bad = torch.zeros(len(values), dtype=torch.bool, device=self.device)
         bad = ~torch.stack([v.detach().float() for v in values.values()]).isfinite()  # [n]
+        bad = self.everywhere(bad.float()) > 0
         earlier = self.stopped > 0
         self.bad = torch.where(earlier, self.bad, bad)
         self.iteration = torch.where(earlier, self.iteration, iteration)

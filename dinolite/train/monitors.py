@@ -15,8 +15,9 @@ from dinolite.config import Config
 
 
 def entropy(probs: Float[Tensor, "n K"]) -> Float[Tensor, ""]:
-    """Mean entropy of the rows in nats: 0 = one prototype, ln K = all alike."""
-    return -(probs * probs.clamp(min=1e-12).log()).sum(dim=-1).mean()
+    """Mean entropy of the rows in nats: 0 = one prototype, ln K = all alike; also 0 without rows,
+    as where none of a process's crops is masked."""
+    return -(probs * probs.clamp(min=1e-12).log()).sum() / max(len(probs), 1)
 
 
 def entropy_floor(n_prototypes: int, n_samples: float) -> float:

@@ -7,20 +7,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from dinolite import distributed
-from dinolite.checkpointer import CheckpointError, checkpoints, load_checkpoint, remove_unfinished
+from dinolite.checkpointer import (
+    CheckpointError,
+    checkpoints,
+    load_checkpoint,
+    read_meta,
+    remove_unfinished,
+    save_checkpoint,
+)
 from dinolite.config import Config, load_config, to_toml
 from dinolite.data.pictures import PictureDataset
 from dinolite.models.pretrained import save_backbone
-from dinolite.train.state import TrainState
+from dinolite.train.state import TrainState, global_batch_size
 
 CONFIG, TEACHER, SKIPPED = "config.toml", "teacher.safetensors", "skipped.txt"
 MAY_CHANGE = {
-    "train": {"device", "num_workers", "compile", "output_dir", "log_every"},
+    "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
+    | {"checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
     "checkpointing": {"period", "max_to_keep"},
     "evaluation": {"eval_period_iterations"},
 }
 """Settings that do not change what is learnt."""
+BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
 
 
 def data_settings(config: Config) -> dict[str, Any]:
@@ -38,9 +49,13 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / CONFIG).exists() and not allow_changes:
-            changed = differences(load_config(folder / CONFIG), config)
-            if changed and checkpoints(folder):
+        if (folder / CONFIG).exists() and not allow_changes and (places := checkpoints(folder)):
+            old, now = load_config(folder / CONFIG), global_batch_size(config)
+            changed = differences(old, config)
+            was = read_meta(places[-1]).get(BATCH, old.train.batch_size_per_gpu)
+            if was != now:
+                changed.append(f"the batch of all processes was {was}, is {now}")
+            if changed:
                 raise CheckpointError(
                     f"{folder} holds a run with other settings ({'; '.join(changed[:5])}): choose "
                     "another --out, use the same settings, or add --allow-changes"
@@ -81,10 +96,17 @@ def resume(state: TrainState, folder: Path) -> None:
         state.iteration = load_checkpoint(places[-1], state.model, state.optimizer)["iteration"]
 
 
-def publish(state: TrainState, folder: Path) -> None:
+def save(state: TrainState, folder: Path) -> None:
+    """Write a checkpoint, and beside it the one number of the processes that must stay."""
+    keep, batch = state.config.checkpointing.max_to_keep, global_batch_size(state.config)
+    now, model, optimizer = state.iteration, state.model, state.optimizer
+    save_checkpoint(folder, now, model, optimizer, keep, **{BATCH: batch})
+
+
+def publish(state: TrainState, backbone: nn.Module, folder: Path) -> None:
     """Write the teacher's backbone with its settings, for everyone to read."""
     save_backbone(
-        state.model.teacher["backbone"],
+        backbone,
         state.config.student,
         folder / TEACHER,
         {"iterations": str(state.iteration), "dataset": state.config.data.dataset},

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dinolite import distributed
-from dinolite.checkpointer import save_checkpoint
+from dinolite import distributed, sharding
 from dinolite.config import Config
 from dinolite.data.collate import SSLBatch
 from dinolite.data.datasets import load_pictures
@@ -25,8 +24,8 @@ from dinolite.metrics import RunLog, RunningMeans
 from dinolite.train.gram import loads_teacher, renews_teacher
 from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import set_rates
-from dinolite.train.run_folder import data_settings, note_skipped, open_run, publish, resume
-from dinolite.train.state import TrainState, make_state
+from dinolite.train.run_folder import data_settings, note_skipped, open_run, publish, resume, save
+from dinolite.train.state import TrainState, make_state, uses_bfloat16, whole_teacher
 
 STEP = 4  # stream of random numbers, see `seed_of`
 
@@ -58,7 +57,7 @@ def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
     total.backward()
     values = {"total_loss": total.detach(), **values}
     for name, module in model.student.items():
-        norm = nn.utils.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
+        norm = sharding.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
         values[f"grad_norm/{name}"] = norm
     state.guard.look(i, values)
 
@@ -72,9 +71,7 @@ def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
     """bfloat16 for the matrix products where the settings or the device ask for it."""
-    wanted = config.train.precision
-    bf16 = wanted == "bfloat16" or (wanted == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device))
 
 
 def train(config: Config, *, progress: bool = False, allow_changes: bool = False) -> TrainResult:
@@ -103,8 +100,9 @@ def train(config: Config, *, progress: bool = False, allow_changes: bool = False
             RunLog(folder, state.iteration, config.train.iterations, progress=progress)
         )
         last = run_loop(state, folder, data, monitor, log)
-        if distributed.is_main():
-            publish(state, folder)
+        backbone = whole_teacher(state)
+        if backbone is not None and distributed.is_main():
+            publish(state, backbone, folder)
         distributed.barrier()
     return TrainResult(folder, state.iteration, last)
 
@@ -125,20 +123,24 @@ def run_loop(
         log.write(state.iteration, line)
         last.update(line)
 
-    if state.iteration == 0 and monitor:
-        write(monitor(state.model.teacher["backbone"]))
+    def watch() -> None:
+        backbone = whole_teacher(state)
+        if monitor and backbone is not None:
+            write(monitor(backbone))
+
+    if state.iteration == 0:
+        watch()
     for batch in ssl_batches(data, config, state.device, start=state.iteration, **who):
         now = state.schedules.at(state.iteration)
         means.update(train_step(state, batch))
         if is_due(state.iteration, config.train.log_every, total):
             state.guard.check()
             write(means.flush() | entropy_floors(config, who["world_size"]) | now._asdict())
-        if monitor and is_due(state.iteration, config.evaluation.eval_period_iterations, total):
-            write(monitor(state.model.teacher["backbone"]))
+        if is_due(state.iteration, config.evaluation.eval_period_iterations, total):
+            watch()
         if is_due(state.iteration, config.checkpointing.period, total):
             state.guard.check()
-            keep = config.checkpointing.max_to_keep
-            save_checkpoint(folder, state.iteration, state.model, state.optimizer, keep)
+            save(state, folder)
     return last
 
 

@@ -10,23 +10,26 @@ from dinolite.viz.crop_pairs import crop_pairs_figure
 from dinolite.viz.crops import batch_figure
 from dinolite.viz.curves import curves_figure, read_log
 from dinolite.viz.depth import depth_figure
+from dinolite.viz.ema import memory_figure, paths_figure
 from dinolite.viz.entropy_floor import entropy_floor_figure
 from dinolite.viz.explorers import explore
 from dinolite.viz.gradients import gradient_figure
+from dinolite.viz.hidden_words import assignments_figure, patch_maps_figure
 from dinolite.viz.histograms import histogram_figure
 from dinolite.viz.live import LiveFigure, run_figure
 from dinolite.viz.loglog import loglog_figure
-from dinolite.viz.hidden_words import assignments_figure, patch_maps_figure
 from dinolite.viz.loss_split import loss_split_figure
 from dinolite.viz.masks import hidden_share_figure, masked_figure, positions_figure
 from dinolite.viz.matrices import matrix_figure
 from dinolite.viz.neighbours import neighbours_figure
 from dinolite.viz.one_step import one_step_figure
+from dinolite.viz.opinions import opinions_figure
 from dinolite.viz.parameters import parameters_figure
 from dinolite.viz.patches import kernels_figure, patch_grid_figure, sequence_figure
 from dinolite.viz.pca import pca_figure, pca_rgb
 from dinolite.viz.pipeline import pipeline_map
 from dinolite.viz.places import looking_figure, relative_position_figure
+from dinolite.viz.points import points_figure
 from dinolite.viz.prototypes import even_prototypes, favourites_figure, prototypes_figure
 from dinolite.viz.queries import lookup_figure, patch_token, query_attention_figure
 from dinolite.viz.rope import angle_field_figure, coordinates_figure, turned_pairs_figure
@@ -59,8 +62,8 @@ __all__ = [
     "depth_maps_figure",
     "directions_figure",
     "entropy_floor_figure",
-    "explore",
     "even_prototypes",
+    "explore",
     "favourites_figure",
     "gradient_figure",
     "hidden_share_figure",
@@ -74,18 +77,22 @@ __all__ = [
     "masked_figure",
     "matrix_figure",
     "meetings_figure",
+    "memory_figure",
     "monitors_figure",
     "mosaic_figure",
     "neighbours_figure",
     "one_step_figure",
+    "opinions_figure",
     "pairs_figure",
     "parameters_figure",
     "patch_grid_figure",
     "patch_maps_figure",
     "patch_token",
+    "paths_figure",
     "pca_figure",
     "pca_rgb",
     "pipeline_map",
+    "points_figure",
     "positions_figure",
     "prefix_attention_figure",
     "prototypes_figure",

@@ -15,7 +15,7 @@ from torch import Tensor
 from dinolite.viz.style import COLORS, style
 
 NAMED = 6  # as many points still get a letter each
-EDGE = 1.45
+EDGE = 1.35
 
 
 def circle_figure(

@@ -51,7 +51,7 @@ def run_figure(
             draw(losses, log, name, label)
         losses.axhline(math.log(n_prototypes), ls="--", color="gray", lw=1, label="ln K")
         losses.axhline(floor, ls=":", color="black", lw=1.2, label="entropy floor")
-        losses.set(title="DINO (nats)")
+        losses.set(title="DINO (nats)", ylim=(0, None))
         draw(knn, log, KNN, "k-NN")
         for i, (label, value) in enumerate((baselines or {}).items()):
             knn.axhline(value, ls=("--", ":", "-.")[i % 3], color="gray", lw=1, label=label)
@@ -62,8 +62,8 @@ def run_figure(
         norms.set(title="gradient norm", yscale="log")
         for ax in (losses, knn, norms):
             ax.set_xlabel("iteration")
-            if ax.lines:
-                ax.legend(fontsize=7)
+            if ax.lines:  # between the entropy and its floor is room
+                ax.legend(fontsize=7, loc="center right" if ax is losses else "best")
     return figure
 
 

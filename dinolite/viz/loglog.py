@@ -31,6 +31,7 @@ def loglog_figure(
         for ax, (name, lines) in zip(axes, panels.items(), strict=True):
             for (label, y), look in zip(lines.items(), cycle(("-o", "--s", ":^")), strict=False):
                 ax.loglog(x, y, look, ms=4, lw=1.3, label=label)
+            ax.set_yscale("log", nonpositive="mask")
             ax.set(title=name, xlabel=xlabel)
             ax.legend()
     return figure

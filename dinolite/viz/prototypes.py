@@ -19,6 +19,7 @@ from dinolite.viz.style import COLORS, PIXELS, panels, show_image, style
 
 MANY = 6  # colours for prototypes; the seventh gets the first one again
 RING = 180  # points on the circle
+FEW = 12  # as many points are drawn large
 
 
 def colors_of(K: int) -> Float[Tensor, "K 3"]:
@@ -37,7 +38,7 @@ def prototypes_figure(
     circles: Mapping[str, tuple[Float[Tensor, "K 2"], float]],
     points: Mapping[str, Float[Tensor, "n 2"]] | None = None,
 ) -> Figure:
-    """One panel per circle: prototypes as arrows, points painted by their answer.
+    """One panel per circle, all to one scale: prototypes as arrows, points painted by their answer.
 
     A point's colour is the mean of the prototypes' colours, weighted with its answer.
 
@@ -57,32 +58,37 @@ def prototypes_figure(
         raise ValueError(f"temp = {[t for _, t in circles.values()]}; each must be above 0")
     angles = torch.arange(RING) * 2 * torch.pi / RING
     ring = torch.stack([angles.cos(), angles.sin()], dim=1)
+    drawn = [*(prototypes for prototypes, _ in circles.values()), *points.values(), ring]
+    reach = 1.3 * max(vectors.detach().norm(dim=1).max().item() for vectors in drawn)
     with style():
         figure = plt.figure(figsize=(max(3.0 * len(circles), 4.0), 3.1), layout="constrained")
         axes = figure.subplots(1, len(circles), squeeze=False)[0]
         for ax, (name, (prototypes, temp)) in zip(axes, circles.items(), strict=True):
             draw_circle(ax, prototypes.detach(), temp, points.get(name, ring).detach())
-            ax.set_title(name)
+            ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=name)
     return figure
 
 
 def draw_circle(
     ax: Axes, prototypes: Float[Tensor, "K 2"], temp: float, points: Float[Tensor, "n 2"]
 ) -> None:
-    """Points first, arrows on top; both axes have the same scale."""
+    """Points first, arrows on top."""
     colors = colors_of(len(prototypes))
     painted = answers(points, prototypes, temp) @ colors
     x, y = points.T.tolist()
-    ax.scatter(x, y, c=painted.clamp(0, 1).numpy(), s=26, linewidths=0)
+    ax.scatter(
+        x, y, c=painted.clamp(0, 1).numpy(), s=26 if len(points) > FEW else 110, linewidths=0
+    )
     for k, (to, color) in enumerate(zip(prototypes.tolist(), colors.tolist(), strict=True)):
         arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", to, (0, 0), arrowprops=arrow)
         if len(prototypes) <= MANY:
-            length = max(sum(c * c for c in to) ** 0.5, 1e-6)
-            place = [c * (1 + 0.22 / length) for c in to]
-            ax.annotate(str(k), place, ha="center", va="center", color=color, weight="bold")
-    reach = 1.3 * max(points.norm(dim=1).max().item(), prototypes.norm(dim=1).max().item(), 1.0)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            far = 1 + 0.22 / max((to[0] ** 2 + to[1] ** 2) ** 0.5, 1e-6)
+            text = ax.text(far * to[0], far * to[1], str(k), color=color, weight="bold")
+            text.set(ha="center", va="center")
+            text.set_bbox(
+                {"boxstyle": "circle,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85}
+            )
 
 
 def favourites_figure(

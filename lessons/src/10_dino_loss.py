@@ -46,7 +46,7 @@ plt.show()
 # *Figure: the pipeline. The box "DINO loss" is lit. Arrows come into it from
 # the student's head and, through Sinkhorn, from the teacher's.*
 #
-# ## Something to see
+# ## The crops
 #
 # Sixteen photographs, and crops as in lesson 07: two global ones, which both
 # networks see, and four local ones for the student alone. To keep runs short
@@ -62,7 +62,8 @@ config = settings.CropsConfig(**crops, local_crops_number=4)
 augment = augmentations.BatchedAugmentation(config)
 resized = {"size": (64, 64), "mode": "bilinear", "antialias": True}
 photos = photographs.photographs()
-canvas = [F.interpolate(p[None] / 1.0, **resized) for p in photos.values()]
+floats = [p[None].float() for p in photos.values()]
+canvas = [F.interpolate(p, **resized) for p in floats]
 canvas = torch.cat(canvas).byte()  # [B, 3, 64, 64]
 
 
@@ -73,7 +74,8 @@ def small(crops, n):  # [n B, 3, s, s] -> [n, B, 192]
 def views(count, seed):
     draw = torch.Generator().manual_seed(seed)
     for _ in range(count):
-        out = augment(canvas, torch.full((16, 2), 64), draw)
+        sizes = torch.full((16, 2), 64)  # height and width of each photograph
+        out = augment(canvas, sizes, draw)
         parts = small(out["global_crops"], 2), small(out["local_crops"], 4)
         yield torch.cat(parts)  # [6, B, 192], the two global ones first
 
@@ -86,7 +88,7 @@ print("photographs", list(canvas.shape), "views", list(train[0].shape))
 #
 # Two networks with 64 scores each see two crops of the same photograph. We
 # train both, so that the squared difference of their scores falls. `spread`
-# says how much the scores differ from photograph to photograph.
+# says how much a network's scores differ from photograph to photograph.
 
 # %%
 K = 64
@@ -202,10 +204,13 @@ for K_ in [64, 1024, 65_536, 262_144]:
 
 # %% [markdown]
 # > DINOv3's 7B model has 256k prototypes in this head (DINOv3 Sec. 3.2, Table
-# > 2). Its DINO loss starts near 12.48.
+# > 2).
 #
-# A head as lesson 09 starts it has scores near 0, and almost equal, so it *is*
-# such a student:
+# That is the last line of the print. A head as lesson 09 starts it has scores
+# near 0, and almost equal, so it *is* such a student. Its teacher here, `sharp`,
+# is a head with ten times larger prototypes, so with clear opinions. `DINOLoss`
+# is the package's loss, which you write below; it divides the student's scores
+# by 0.1.
 
 # %%
 untrained, sharp = head(0), head(1, std=0.2)
@@ -243,7 +248,7 @@ plt.show()
 # %% [markdown]
 # *Figure: the same 8 scores at four temperatures. At 1 all bars have nearly the
 # same height and the entropy is close to ln 8 = 2.08. Lower temperatures raise the
-# tallest bars; at 0.01 one bar has almost everything.*
+# tallest bar; at 0.01 it has almost everything.*
 #
 # > The student's temperature is 0.1; the teacher's is lower, and rises from
 # > 0.04 to 0.07 early in training (DINO Sec. 3.2).
@@ -256,13 +261,13 @@ plt.show()
 for temp in [0.2, 0.1, 0.04]:
     z = cat.clone().requires_grad_()
     target = (cat / temp).softmax(dim=-1)
-    DINOLoss()(z[None, None], target[None, None]).backward()
+    DINOLoss()(z[None, None], target[None, None]).backward()  # [1, 1, 8]
     step = -z.grad[cat.argmax()].item()  # where a step would move the score
     sign = "stays" if abs(step) < 1e-4 else "rises" if step > 0 else "falls"
     print(f"teacher {temp}, student 0.1: the highest score {sign}")
 
 # %% [markdown]
-# A teacher softer than the student would talk it out of every opinion.
+# A teacher softer than the student would talk it out of its favourite.
 #
 # Try it with two crops of the cat. Which slider changes the entropy, and which
 # one only the KL?
@@ -335,7 +340,9 @@ print("table", list(pairs.shape))
 # ## Which pairs count?
 #
 # With real crops: a cat, two global crops and eight local ones as in DINOv3. The
-# student here is an exact copy of the teacher, as at the start of every run.
+# student here is an exact copy of the teacher, as at the start of every run. We
+# let both be `sharp`, so that the losses differ clearly. That puts many of them
+# above ln K = 4.16: such a student is often sure and wrong.
 
 # %%
 large = settings.CropsConfig(global_crops_size=64, local_crops_size=32)
@@ -416,10 +423,10 @@ weighted = (2 * between_global + 16 * from_local) / 18
 torch.testing.assert_close(weighted, theirs(scores, target, True))
 
 # %% [markdown]
-# The last line is how training calls it: once for global crops, once for local
-# ones, weighted 2 to 16. So the log has two curves, `dino_global_crops_loss` and
-# `dino_local_crops_loss`, and their weighted mean counts each of the 18 pairs
-# once.
+# The last four lines are how training calls it: once for global crops, once for
+# local ones, weighted 2 to 16. So the log has two curves,
+# `dino_global_crops_loss` and `dino_local_crops_loss`, and their weighted mean
+# counts each of the 18 pairs once.
 
 # %% [markdown]
 # ## The gradient
@@ -432,8 +439,9 @@ torch.testing.assert_close(weighted, theirs(scores, target, True))
 # \frac{q_k}{\tau} = \frac{q_k - p_k}{\tau} .$$
 #
 # (The second term of the loss is multiplied by $\sum_j p_j$, which is 1.) Where
-# the student says too much, the score is pushed down; too little, up. Three checks: autograd, a small nudge by hand, and `gradcheck`,
-# which nudges every number.
+# the student says too much, the score is pushed down; too little, up. Three
+# checks: autograd, a small nudge by hand, and `gradcheck`, which nudges every
+# number.
 
 # %%
 torch.manual_seed(6)
@@ -480,7 +488,8 @@ plt.show()
 # ## Stop-gradient: the teacher must not be pulled
 #
 # The loss depends on $p$ as well. What would it do to the teacher, if one let
-# it? Take the three prototypes from above and ask autograd for both sides.
+# it? Take the three prototypes from above and ask autograd for both sides. (Here
+# the target has 0.001 in place of its 0, since 0 has no logarithm.)
 
 # %%
 q, p = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.75, 0.249, 0.001])
@@ -494,8 +503,9 @@ for name, z in [("student", z_s), ("teacher", z_t)]:
 
 # %% [markdown]
 # The student is moved towards the target, as wished. The teacher is moved to
-# *what the student says already*: 0 up, 1 down. And it moves faster, since its
-# temperature is lower. The answer sheet runs towards the answer.
+# *what the student likes best already*: 0 up, 1 down. The answer sheet runs
+# towards the answer. And it runs faster: its gradient is multiplied by 1 / 0.04,
+# the student's by 1 / 0.1.
 #
 # So the teacher is computed behind a
 # [stop-gradient](GLOSSARY.md#stop-gradient): `torch.no_grad()`. To the student
@@ -566,8 +576,9 @@ def play(student, teacher, temps, pulled=False, copy=False, make=sharpen):
 # %% [markdown]
 # The loss minus the mean entropy of the targets is the mean KL, exactly: every
 # target counts in equally many pairs. How good is a net afterwards? `recognises`
-# takes new crops, and asks for each which of the 16 other crops has the most
-# similar bottleneck: is it from the same photograph? Chance is 1 in 16.
+# takes two new crops of each photograph, and asks for each first crop which of
+# the 16 second crops has the most similar bottleneck: is it from the same
+# photograph? Chance is 1 in 16.
 
 
 # %%
@@ -606,20 +617,20 @@ for name, how in {
 for name, net in students.items():
     print(f"{name}: one favourite for all crops: {used(net) == 1}")
 kls = runs["copy, balanced"][1]
-print("its KL has grown:", sum(kls[-50:]) > 1.5 * sum(kls[:50]))
+print("copy, balanced: KL grew:", sum(kls[-50:]) > 1.5 * sum(kls[:50]))
 viz.loss_split_figure(runs, ln(K))
 plt.show()
 
 # %% [markdown]
 # *Figure: four loss curves, each in two layers, entropy of the target below, KL
 # above; ln K = 4.16 is dashed. Frozen: from ln K to about 3; the entropy stays
-# near 1, only the KL shrinks. Pulled: zero at once. Copy: nearly all is entropy,
-# and within a hundred steps it is gone. Balanced: the loss falls slowly, and the
-# KL grows.*
+# near 1, only the KL shrinks. Pulled: zero within fifty steps. Copy: nearly all is
+# entropy, and within a hundred steps it is gone. Balanced: the loss falls slowly,
+# and the KL grows.*
 
 # %% [markdown]
-# **Pulled** has the best loss of all, and it is dead: one prototype for
-# everything. This is called collapse.
+# **Pulled** has a perfect loss, and it is dead: one prototype for everything.
+# This is called [collapse](GLOSSARY.md#collapse).
 #
 # **Copy** shows that the stop-gradient alone does not save us: the teacher
 # follows, a little later, and both sharpen themselves into one answer. Lesson 11
@@ -632,7 +643,7 @@ plt.show()
 # ## Predict, then run
 #
 # **First.** A random teacher recognises a photograph about as often as an
-# untrained student. After training, does its student recognise *less often* than
+# untrained student. After 600 steps, does its student recognise *less often* than
 # this teacher, equally often, or *more often*?
 
 # %%
@@ -703,9 +714,9 @@ plt.show()
 # So watch something else: [k-NN](GLOSSARY.md#k-nn) on the features (lesson 18),
 # and the entropy of the targets, which should be near neither 0 nor ln K.
 #
-# The file `metrics.jsonl` of a run has the losses and `dino_target_entropy`. Their
-# difference is the KL. Two cases have the *same* loss, and only the entropy tells
-# them apart:
+# The file `metrics.jsonl` of a run has the two DINO losses and
+# `dino_target_entropy`. Either loss minus this is its KL. Two cases have the
+# *same* loss, and only the entropy tells them apart:
 
 # %%
 K_ = 1024
@@ -782,7 +793,8 @@ for name, scores, aim, pairs in [
 # ## Common mistakes
 #
 # **Scores for probabilities.** The loss asks for the teacher's probabilities.
-# Give it raw scores, and it runs. A loss below zero gives it away.
+# Give it raw scores, and it runs. A loss below zero gives it away, and targets
+# that do not sum to 1.
 
 # %%
 with torch.no_grad():
@@ -811,8 +823,7 @@ print(f"crops first {right:.2f}, photographs first {wrong:.2f}")
 
 # %% [markdown]
 # **Softmax twice.** `cross_entropy` of torch wants scores and has softmax inside.
-# Given probabilities, it cannot go down: even the perfect answer costs almost ln
-# K.
+# Given probabilities, it hardly goes down: even the perfect answer costs ln K - 1.
 
 # %%
 answer = torch.zeros(1, 1024)
@@ -845,7 +856,8 @@ check("10.1", pairs)
 # %% [markdown]
 # **10.2** (difficulty 2, 6 minutes) The cross-entropy of one pair of crops, as a
 # mean over `B` photographs. `scores` of the student and `target` (probabilities)
-# are [B, K], `temp` is the student's. Scores of several hundred must work.
+# are [B, K], `temp` is the student's. Return one number. Scores of several
+# hundred must work.
 #
 # <details><summary>Hint 1</summary>Divide, log of softmax, times the target, sum
 # over K, mean over B, sign.</details>
@@ -861,8 +873,8 @@ def cross_entropy(scores, target, temp):
 check("10.2", cross_entropy)
 
 # %% [markdown]
-# **10.3** (difficulty 3, 10 minutes) The mean over all pairs of *different*
-# crops. `student` holds scores [s, B, K], `teacher` probabilities [t, B, K]. Crop
+# **10.3** (difficulty 3, 10 minutes) The mean over photographs and all pairs of
+# *different* crops. `student` holds scores [s, B, K], `teacher` probabilities [t, B, K]. Crop
 # `i` of one side is crop `i` of the other. Do without `DINOLoss`.
 #
 # <details><summary>Hint 1</summary>Two loops over crops are fine, with your 10.2
@@ -897,9 +909,10 @@ check("10.4", slope)
 # %% [markdown]
 # **10.5** (difficulty 3, 10 minutes) Read a log. From `loss`, the `entropy` of the
 # targets, and `K`, return one of `"nothing asked"`, `"not learned yet"`,
-# `"collapsed"`, `"look at k-NN"`. Near ln K means: above 95 percent of it. Near 0
-# means: below 5 percent of it. Then think: which setting would you change in each
-# case, and what would the two layers of the curve do?
+# `"collapsed"`, and for everything else `"look at k-NN"`. "ln K" in the table
+# above means: above 95 percent of ln K. "0" means: below 5 percent of ln K. Then
+# think: which setting would you change in each case, and what would the two
+# layers of the curve do?
 #
 # <details><summary>Hint 1</summary>Start with the entropy: is anything
 # asked?</details>

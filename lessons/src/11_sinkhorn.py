@@ -182,7 +182,7 @@ class Tiny(torch.nn.Module):
 
 
 # %% [markdown]
-# The training loop is that of lesson 10; the teacher follows the student
+# The training loop is that of lesson 10, "copy"; the teacher follows the student
 # slowly (the [EMA](GLOSSARY.md#ema) of lesson 14). `make_targets` turns its
 # scores into targets: today's only question. We log *per crop*, *used*, and
 # the [KL divergence](GLOSSARY.md#kl-divergence), loss minus target entropy.
@@ -197,7 +197,7 @@ def play(make_targets, steps=200):
     optimiser = torch.optim.Adam(student.parameters(), lr=3e-3)
     log = []
     for _ in range(steps):
-        x = 2 * views(draw) - 0.6
+        x = 2 * views(draw) - 0.6  # from [0, 1] to [-0.6, 1.4]
         with torch.no_grad():
             p = make_targets(teacher(x))  # [32, K]
         pairs = student(x).view(2, 16, K), p.view(2, 16, K)
@@ -237,7 +237,8 @@ print(inspect.getsource(SoftmaxCenter.update))
 
 # %% [markdown]
 # Both crops said prototype 0. Its lead of 5 said nothing about the crops, and
-# is gone: one says 1 now, the other 2.
+# is gone: one says 1 now, the other 2. (`all_reduce` adds up over all
+# processes, if there are several: lesson 23.)
 #
 # ## What does sharpening do?
 #
@@ -253,8 +254,9 @@ assert torch.allclose(sharper, torch.tensor([9.0, 4.0, 1.0]) / 14)
 print("entropy", f"{entropy(answer):.4f} -> {entropy(sharper):.4f}")
 
 # %% [markdown]
-# Each pulls its own way. **Predict first:** what happens with sharpening alone?
-# With centring alone?
+# Each pulls its own way. **Predict first:** what happens with sharpening alone
+# (the teacher's temperature 0.05, no centre)? With centring alone (0.1, as the
+# student's)?
 
 
 # %%
@@ -292,8 +294,8 @@ viz.targets_figure({name: p for name, (_, p) in runs.items()})
 plt.show()
 
 # %% [markdown]
-# *Figure: the last targets of four runs, a row per crop, a column per
-# prototype. Sharpening only: nearly one bright column. Centring only: nearly
+# *Figure: the last targets of four runs, a row per crop, first views above
+# second views, a column per prototype. Sharpening only: nearly one bright column. Centring only: nearly
 # one dark shade. Both: single bright squares in about half of the columns.
 # Sinkhorn: bright squares in nearly all columns. Bars below, each on its own
 # scale: share of the batch; dotted, the even share.*
@@ -309,12 +311,13 @@ plt.show()
 
 # %% [markdown]
 # *Figure: per crop, used and KL over 200 steps, means of ten. Sharpening only
-# sinks to 1 in the first two panels; centring only rises to 16 in both. Both
-# and Sinkhorn come down to few per crop; used stays near 16 with Sinkhorn and
-# is well below with both. The KL goes to zero in the two runs that fell.*
+# sinks to about 1 in the first two panels; centring only rises to about 16 in
+# both. The run "both" and Sinkhorn come down to few per crop; used stays near 16 with Sinkhorn and
+# is well below in "both". The KL goes to zero in the two runs that fell.*
 #
-# > **Tutor's note.** One seed, sixteen photographs: this shows which way each
-# > part pulls, and ranks nothing. DINO was trained with centring, and well.
+# > **Tutor's note.** The setting of this game was tuned until both collapses
+# > showed. One seed, sixteen photographs: it shows which way each part pulls, and
+# > ranks nothing. DINO was trained with centring, and well.
 
 # %% [markdown]
 # | | prevents | alone falls into |
@@ -338,7 +341,8 @@ plt.show()
 # - every prototype gets the same share: of 4 units, 4/3 for each of 3.
 #
 # Start with $Q = e^{\,score / temperature}$. Divide every column by its sum,
-# then every row by its sum. Repeat.
+# then every row by its sum. Repeat. (Columns come to 1 and not to 4/3; the
+# factor is the same for all, and the rows take it out again.)
 #
 # > SwAV: the codes are $Diag(u)\; e^{C^T Z / \varepsilon}\; Diag(v)$, rows and
 # > columns rescaled until the sums are right. (Sec. 3.1, Eq. (5))
@@ -471,6 +475,8 @@ for top in [3.6, 1000.0]:
     print(f"score {top}: nan {int(p.isnan().sum())}, p[0, 0] {p[0, 0]:.4f}")
 
 # %% [markdown]
+# Even a score of 1000 does not get all of its crop: see the floor below.
+#
 # ## Rung 4: the package
 
 # %%
@@ -536,7 +542,7 @@ plt.show()
 # $$ H \ge \ln (K / n) $$
 #
 # This is the [entropy floor](GLOSSARY.md#entropy-floor). The loss is target
-# entropy plus KL, so it cannot get below either. **Predict:** 32 crops, 1024
+# entropy plus KL, so it cannot get below the floor either. **Predict:** 32 crops, 1024
 # prototypes; $\ln 32$ is 3.47. Does a very low temperature get below?
 
 # %%
@@ -565,16 +571,18 @@ for k, scores in pool.items():
         p = [package(scores[:n], temp) for n in crops]
         measured[k][f"T {temp}"] = [entropy(x).mean().item() for x in p]
     lowest = measured[k]["T 0.01"]
-    print(f"K {k}:", [round(h, 1) for h in lowest[::2]], "nats at T 0.01")
+    print(f"K {k}, T 0.01:", [round(h, 1) for h in lowest[::2]])
     for n, h in zip(crops, lowest, strict=True):
         assert h > math.log(k / n) - 0.1
+print("crops:", crops[::2])
 viz.entropy_floor_figure(crops, measured)
 plt.show()
 
 # %% [markdown]
-# *Figure: target entropy over the number of crops, for 128 and 1024 prototypes.
-# All curves fall along the dotted floor, the coldest close above it. With two
-# crops, all are near ln K at the top.*
+# *Figure: target entropy (in nats: the unit that goes with the natural
+# logarithm) over the number of crops, for 128 and 1024 prototypes. The coldest
+# curve falls along the dotted floor, the warmer ones level off above it. With two
+# crops, all lie within 0.7 of ln K, the grey line.*
 
 # %% [markdown]
 # ## My loss does not go down: which batch size is enough?
@@ -671,10 +679,11 @@ plt.show()
 # %% [markdown]
 # *Figure: on the left softmax, one bright column and one high bar: prototype 3
 # takes most of the batch. On the right Sinkhorn, bright spots all over, and bars
-# of nearly the same height.*
+# close to the dotted even share.*
 #
-# Move `lead` up: the left half collapses, the right does not change. Move
-# `crops` down and watch the floor rise.
+# Move `lead` up: the left half collapses, the right does not change, since the
+# first division takes a prototype's lead away. Move `crops` down and watch the
+# floor rise.
 
 # %%
 viz.explore(
@@ -690,8 +699,8 @@ viz.explore(
 #
 # ## The teacher gets no gradient
 #
-# If a gradient flowed through the targets, the teacher could make them easy,
-# and the shortest way to agree is collapse. So Sinkhorn-Knopp runs under
+# In lesson 10 a teacher with a gradient made its targets easy, and both nets
+# collapsed. So Sinkhorn-Knopp runs under
 # `no_grad`, and for the student the targets are constants. Its gradient, with
 # $q$ for its answer, is $(q - p) / 0.1$ over the number of crops. We check it
 # against `gradcheck`, which moves every score a little and compares.

@@ -1,4 +1,4 @@
-"""The hidden-word figures: the right patches are covered, the same prototype has the same colour."""
+"""The hidden-word figures: the right patches are covered, one prototype has one colour."""
 
 import matplotlib.pyplot as plt
 import numpy as np

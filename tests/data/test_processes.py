@@ -1,0 +1,59 @@
+"""What happens to a picture, and what is hidden of it, does not depend on how many processes share
+the batch."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from dinolite.config import Config, load_config
+from dinolite.data.collate import SSLBatch
+from dinolite.data.datasets import load_pictures
+from dinolite.data.loaders import ssl_batches
+from dinolite.data.samplers import SharedGenerator, rand
+
+B = 4  # pictures of all processes together
+
+
+def config(world: int, *more: str) -> Config:
+    changes = [
+        f"train.batch_size_per_gpu={B // world}", "train.iterations=3", "optim.lr.warmup=0",
+        "crops.local_crops_number=3", "crops.gram_teacher_crops_size=48",
+        "dino.koleo_loss_weight=0", "crops.saturation=0.2", "crops.hue=0.1",
+        "crops.grayscale_prob=0.3",
+        "crops.solarize_prob=0.5", "ibot.mask_random_circular_shift=true",
+    ]  # fmt: skip
+    return load_config("demo", [*changes, *more])
+
+
+def joined(parts: list[SSLBatch], name: str) -> Tensor:
+    """The processes' crops, as one process would have them: picture b is on process b mod world."""
+    per_crop = [getattr(p, name).unflatten(0, (-1, B // len(parts))) for p in parts]
+    return torch.stack(per_crop, dim=2).flatten(0, 2)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("more", [(), ("crops.share_color_jitter=true",), ("per_image",)])
+def test_batches_are_parts_of_the_whole(world: int, more: tuple[str, ...]) -> None:
+    more = ("crops.pipeline=per_image",) if more == ("per_image",) else more
+    photos = load_pictures("photos", "train", image_size=64)
+
+    def stream(n: int, rank: int) -> list[SSLBatch]:
+        who = {"rank": rank, "world_size": n}
+        return list(ssl_batches(photos, config(n, *more), torch.device("cpu"), **who))
+
+    whole, parts = stream(1, 0), [stream(world, rank) for rank in range(world)]
+    assert not torch.equal(whole[1].masks, whole[2].masks)
+    for i, batch in enumerate(whole):
+        mine = [p[i] for p in parts]
+        assert torch.equal(joined(mine, "masks"), batch.masks)
+        # Equal but for the order in which a matrix product of another size adds up.
+        for name in ("global_crops", "local_crops", "gram_teacher_crops"):
+            assert torch.allclose(joined(mine, name), getattr(batch, name), atol=1e-4), name
+
+
+def test_each_keeps_its_own_rows_of_one_draw() -> None:
+    whole = torch.rand(2, 12, 3, generator=torch.Generator().manual_seed(7))  # 2 crops of 6
+    parts = [rand(2, 4, 3, generator=SharedGenerator(7, 2, r, 3), dim=1) for r in range(3)]
+    for r, part in enumerate(parts):
+        assert torch.equal(part, whole[:, [r, r + 3, 6 + r, 6 + r + 3]])
+    assert torch.equal(rand(5, generator=torch.Generator().manual_seed(7)), whole.flatten()[:5])

@@ -1,0 +1,383 @@
+"""Whole training on one, two and four processes, with DDP and with FSDP2: the same losses, the same
+weights, and checkpoints of one kind taken up by the other.
+
+Everything a step does is on: clipping, frozen prototypes, decayed rates, EMA, a Gram teacher that
+is loaded and renewed. What each process draws for itself is off: dropped samples, RoPE jitter.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.distributed.tensor.debug import CommDebugMode
+
+from dinolite import distributed, sharding
+from dinolite.checkpointer import CheckpointError, load_checkpoint
+from dinolite.config import Config, load_config
+from dinolite.data.loaders import ssl_batches
+from dinolite.data.pictures import TensorPictures
+from dinolite.train.guard import NonFiniteError
+from dinolite.train.run_folder import open_run, save
+from dinolite.train.state import TrainState, make_state, whole_teacher
+from dinolite.train.train import train_step
+from tests.tiny_run import TINY
+from tools.plan_memory import memory
+
+B, STEPS, CUT = 8, 6, 3
+KINDS = ["ddp", "fsdp2"] if sharding.can_share_on_cpu() else ["ddp"]
+WAYS = ["one -> ddp", "one -> fsdp2", "ddp -> fsdp2", "fsdp2 -> ddp"]
+needs_fsdp2 = pytest.mark.skipif(len(KINDS) < 2, reason="this torch cannot do FSDP2 on the CPU")
+CPU = torch.device("cpu")
+
+
+def config(parallel: str = "ddp", world: int = 1, *more: str) -> Config:
+    changes = [
+        f"train.parallel={parallel}", f"train.batch_size_per_gpu={B // world}",
+        f"train.iterations={STEPS}", "student.depth=2", "student.layerscale=0.5",
+        "student.mask_k_bias=true", "crops.local_crops_number=3",
+        "dino.koleo_loss_distributed=true", "dino.koleo_loss_weight=0.1", "ibot.loss_weight=1",
+        "optim.lr.warmup=2", "optim.freeze_last_layer=2", "optim.clip_grad=0.5",
+        "optim.layerwise_decay=0.9", "optim.patch_embed_lr_mult=0.2",
+        "gram.use_loss=true", "gram.img_level=true", "gram.it_load_ema_teacher=1",
+        "gram.update_frequency=4", "gram.it_first_update=4", "gram.max_updates=1",
+    ]  # fmt: skip
+    return load_config("demo", [*changes, *more])
+
+
+def pictures() -> TensorPictures:
+    """Coloured noise; a pass over it is shorter than the run."""
+    noise = torch.rand(B * STEPS - 5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return TensorPictures((255 * noise).to(torch.uint8), torch.zeros(len(noise)).long(), ["noise"])
+
+
+Result = tuple[list[dict[str, float]], dict[str, Tensor]]
+"""What each step said, as means over processes, and all tensors at the end."""
+
+
+def steps(state: TrainState, save_in: Path | None = None) -> Result:
+    """From where the state is to the last step; a checkpoint on the way."""
+    data = pictures()
+    world = distributed.world_size()
+    who = {"rank": distributed.rank(), "world_size": world}
+    said = []
+    for batch in ssl_batches(data, state.config, CPU, start=state.iteration, **who):
+        values = train_step(state, batch)
+        said.append(
+            {k: float(distributed.all_reduce(v.detach()) / world) for k, v in values.items()}
+        )
+        if state.iteration == CUT and save_in is not None:
+            save(state, save_in)
+    return said, everything(state)
+
+
+def everything(state: TrainState) -> dict[str, Tensor]:
+    """Weights and both moments of the optimiser, put together."""
+    tensors = {k: sharding.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
+    for name, p in state.model.student.named_parameters():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{moment}.{name}"] = sharding.whole(state.optimizer.state[p][moment]).clone()
+    return tensors
+
+
+def resumed(c: Config, place: Path) -> Result:
+    state = make_state(c, CPU)
+    meta = load_checkpoint(place, state.model, state.optimizer)
+    assert meta == {"iteration": CUT, "global_batch_size": B}
+    state.iteration = meta["iteration"]
+    return steps(state)
+
+
+def spoiled(c: Config) -> tuple[str, bool]:
+    """One process of all sees a picture that is not a number: what each says, and whether weights
+    stayed as they were."""
+    state = make_state(c, CPU)
+    data = pictures()
+    who = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    batch = next(ssl_batches(data, c, CPU, **who))
+    before = {k: sharding.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
+    if distributed.rank() == 1:
+        batch.local_crops[0, 0, 0, 0] = float("nan")
+    try:
+        train_step(state, batch)
+        message = "nothing"
+    except NonFiniteError as error:
+        message = str(error)
+    after = {k: sharding.whole(v.detach()) for k, v in state.model.state_dict().items()}
+    return message, all(torch.equal(v, before[k]) for k, v in after.items())
+
+
+def shares(state: TrainState) -> dict[str, int]:
+    """Bytes on this process, by part."""
+
+    def size(tensors: Any) -> int:
+        local = (x.to_local() if isinstance(x, sharding.DTensor) else x for x in tensors)
+        return sum(x.numel() * x.element_size() for x in local)
+
+    moments = [v for s in state.optimizer.state.values() for n, v in s.items() if n != "step"]
+    networks = ("student", "teacher", "gram_teacher")
+    parts = {name: size(getattr(state.model, name).parameters()) for name in networks}
+    gradients = [p.grad for p in state.model.student.parameters() if p.grad is not None]
+    return {**parts, "gradients": size(gradients), "moments": size(moments)}
+
+
+def collectives(state: TrainState) -> dict[str, dict[str, int]]:
+    """How often processes talk in each part of a step, by kind of talk."""
+    batch = next(ssl_batches(pictures(), state.config, CPU, rank=distributed.rank(), world_size=2))
+    parts: dict[str, Callable[[], object]] = {
+        "teacher": lambda: state.model.get_teacher_output(batch, 0.05),
+        "forward": lambda: kept.append(state.model.get_student_output(batch)),
+        "backward": lambda: (
+            torch.cat([x.flatten() for x in (*kept[0][0], kept[0][1])]).sum().backward()
+        ),
+        "ema": lambda: state.model.update_teacher(0.9),
+        "gram": lambda: state.model.update_gram_teacher(),
+    }
+    kept: list[Any] = []
+    counts = {}
+    for name, part in parts.items():
+        with CommDebugMode() as mode:
+            part()
+        counts[name] = {str(op).split(".")[-1]: n for op, n in mode.get_comm_counts().items()}
+    return counts
+
+
+def run(rank: int, world: int, folder: str, jobs: Callable[[int, Path], dict[str, Any]]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
+    torch.save(jobs(world, Path(folder)), f"{folder}/rank{rank}.pt")
+    distributed.barrier()  # as in `distributed.processes`
+    dist.destroy_process_group()
+
+
+def two(world: int, folder: Path) -> dict[str, Any]:
+    """All that is asked of two processes, in one start of them."""
+    out: dict[str, Any] = {}
+    for kind in KINDS:
+        state = make_state(config(kind, world), CPU)
+        out[kind] = steps(state, folder / kind)
+        out[f"{kind} shares"] = shares(state)
+        backbone = whole_teacher(state)
+        out[f"{kind} teacher"] = backbone and backbone.state_dict()
+        out[f"one -> {kind}"] = resumed(config(kind, world), folder / "one/ckpt/0000003")
+        out[f"spoiled {kind}"] = spoiled(config(kind, world))
+        if kind == "fsdp2":
+            out["talk"] = collectives(make_state(config(kind, world), CPU))
+            for a, b in (("ddp", kind), (kind, "ddp")):
+                out[f"{a} -> {b}"] = resumed(config(b, world), folder / a / "ckpt/0000003")
+            recompute = config(kind, world, "train.checkpointing_full=true")
+            out["recompute"] = steps(make_state(recompute, CPU))
+            out["bfloat16"] = mixed(config(kind, world, "train.precision=bfloat16"))
+            out["ddp bfloat16"] = steps(
+                make_state(config("ddp", world, "train.precision=bfloat16"), CPU)
+            )
+    return out
+
+
+def mixed(c: Config) -> tuple[Result, set[torch.dtype], set[torch.dtype]]:
+    """FSDP2 in bfloat16: the steps, the dtypes that a block computes with, and those kept."""
+    state, seen = make_state(c, CPU), set()
+    block = state.model.student["backbone"].blocks[0]
+    block.mlp.register_forward_pre_hook(lambda m, _: seen.add(m.fc1.weight.dtype))
+    result = steps(state)
+    kept = {v.dtype for s in state.optimizer.state.values() for v in s.values()}
+    return result, seen, kept | {p.dtype for p in state.model.parameters()}
+
+
+def four(world: int, folder: Path) -> dict[str, Any]:
+    return {kind: steps(make_state(config(kind, world), CPU)) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@cache
+def single(folder: Path) -> Result:
+    """The run that all others must equal."""
+    torch.set_num_threads(1)
+    return steps(make_state(config(), CPU), folder / "one")
+
+
+@cache
+def ranks(folder: Path, world: int) -> list[dict[str, Any]]:
+    single(folder)
+    (folder / f"meet{world}").mkdir()
+    here = folder if world == 2 else folder / f"meet{world}"
+    mp.spawn(run, (world, str(here), {2: two, 4: four}[world]), nprocs=world)
+    return [torch.load(here / f"rank{r}.pt", weights_only=False) for r in range(world)]
+
+
+MONITORS = {"dino_target_entropy", "ibot_target_entropy", "feature_spread"}  # of one's own samples
+
+
+def assert_equal(result: Result, expected: Result, tolerance: float = 1e-5) -> None:
+    """Every loss and gradient norm of every step; every tensor at the end, in relative L2 norm."""
+    (said, tensors), (said1, tensors1) = result, expected
+    for i, (a, b) in enumerate(zip(said[::-1], said1[::-1], strict=False)):
+        assert a.keys() == b.keys()
+        for name in b.keys() - MONITORS:
+            assert a[name] == pytest.approx(b[name], rel=tolerance, abs=1e-6), f"step -{i}: {name}"
+    assert tensors.keys() == tensors1.keys()
+    errors = {
+        k: float((tensors[k] - v).norm() / v.norm().clamp(min=1e-8)) for k, v in tensors1.items()
+    }
+    wrong = {k: f"{e:.1e}" for k, e in errors.items() if e > tolerance}
+    assert not wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_processes_equal_one(folder: Path, kind: str, world: int) -> None:
+    for out in ranks(folder, world):
+        assert len(out[kind][0]) == STEPS
+        assert_equal(out[kind], single(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_takes_up_what_two_left(folder: Path, kind: str) -> None:
+    ranks(folder, 2)
+    assert_equal(resumed(config(), folder / kind / "ckpt/0000003"), single(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS[: len(KINDS) ** 2])
+def test_two_take_up_what_others_left(folder: Path, way: str) -> None:
+    for out in ranks(folder, 2):
+        assert len(out[way][0]) == STEPS - CUT
+        assert_equal(out[way], single(folder))
+
+
+@pytest.mark.slow
+@needs_fsdp2
+def test_recomputing_changes_nothing(folder: Path) -> None:
+    assert_equal(ranks(folder, 2)[0]["recompute"], single(folder))
+
+
+@pytest.mark.slow
+@needs_fsdp2
+def test_a_share_is_a_share(folder: Path) -> None:
+    """Half of everything on each of two, to within what cannot be halved (a token, a bias)."""
+    ddp, both = ranks(folder, 2)[0]["ddp shares"], [r["fsdp2 shares"] for r in ranks(folder, 2)]
+    for part, size in ddp.items():
+        assert size > 0 and sum(share[part] for share in both) == size, part
+        assert max(share[part] for share in both) < 0.52 * size, part
+    n = sum(p.numel() for p in make_state(config(), CPU).model.student.parameters())
+    assert ddp["student"] == ddp["teacher"] == ddp["gradients"] == 4 * n
+    assert ddp["moments"] == 8 * n
+    planned = memory(config("fsdp2", 2), 2)
+    for part, name in {"student": "student", "moments": "AdamW, two moments"}.items():
+        mean = sum(share[part] for share in both) / 2
+        assert planned[f"{name}, float32 shares"] == mean
+
+
+@pytest.mark.slow
+@needs_fsdp2
+def test_who_talks_when(folder: Path) -> None:
+    """EMA and the Gram teacher's renewal are local. A part is gathered for each call: one for a
+    teacher, one for each crop size in the student's blocks, and again for its backward pass; its
+    gradients are summed once. `tools/plan_memory.py` counts on this."""
+    talk = ranks(folder, 2)[0]["talk"]
+    blocks, others = 2, 3  # others: the rest of the backbone, two heads
+    assert talk["ema"] == talk["gram"] == {}
+    assert talk["teacher"]["_allgather_base_"] == blocks + others
+    assert talk["forward"]["_allgather_base_"] == 2 * blocks + others
+    assert talk["backward"]["_allgather_base_"] == 2 * blocks + others
+    assert talk["backward"]["_reduce_scatter_base_"] == blocks + others
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_whole_teacher_is_there(folder: Path, kind: str) -> None:
+    first, second = (r[f"{kind} teacher"] for r in ranks(folder, 2))
+    assert (second is None) == (kind == "fsdp2")
+    for name, value in single(folder)[1].items():
+        if name.startswith("teacher.backbone."):
+            assert torch.allclose(first[name.removeprefix("teacher.backbone.")], value, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_cannot_use_stops_all(folder: Path, kind: str) -> None:
+    said = [r[f"spoiled {kind}"] for r in ranks(folder, 2)]
+    assert said[0] == said[1]
+    assert said[0][0].startswith("iteration 0: total_loss, dino_local_crops_loss")
+    assert said[0][1], "weights changed"
+
+
+@pytest.mark.slow
+@needs_fsdp2
+def test_bfloat16_is_for_computing_only(folder: Path) -> None:
+    """Against DDP, whose weights are float32 outside of the matrix products: by 2 to the -8, the
+    rounding of a weight, and what grows from it in a few steps."""
+    out = ranks(folder, 2)[0]
+    (said, _), seen, kept = out["bfloat16"]
+    assert seen == {torch.bfloat16} and kept == {torch.float32}
+    for a, b in zip(said, out["ddp bfloat16"][0], strict=True):
+        assert a["total_loss"] == pytest.approx(b["total_loss"], rel=2**-6)
+
+
+def test_another_batch_is_refused_and_another_share_is_not(tmp_path: Path) -> None:
+    state = make_state(config(), CPU)
+    save(state, tmp_path)
+    open_run(tmp_path, state.config, allow_changes=False)
+    open_run(tmp_path, config("fsdp2", 1, "train.checkpointing_full=true"), allow_changes=False)
+    with pytest.raises(CheckpointError, match="batch of all processes was 8, is 4"):
+        open_run(tmp_path, config("ddp", 2), allow_changes=False)
+
+
+def test_too_old_a_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharding, "can_share_on_cpu", lambda: False)
+    monkeypatch.setattr(sharding, "world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"fsdp2. on the CPU needs a torch newer"):
+        make_state(config("fsdp2"), CPU)
+
+
+def test_alone_nothing_is_shared_out() -> None:
+    state = make_state(config("fsdp2"), CPU)
+    assert state.parallel is state.model
+    assert whole_teacher(state) is state.model.teacher["backbone"]
+    p = next(state.model.student.parameters())
+    assert sharding.whole(p) is p
+    tensors = sharding.whole_state_dict(state.model.teacher)
+    assert all(torch.equal(v, tensors[k]) for k, v in state.model.teacher.state_dict().items())
+
+
+@pytest.mark.slow
+@needs_fsdp2
+def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
+    """torchrun with FSDP2, published weights; then one process goes on where two stopped."""
+    shared = [*TINY, "optim.lr.warmup=0", "dino.koleo_loss_distributed=true", "train.log_every=1"]
+    shared += [f"train.output_dir={tmp_path}", "evaluation.eval_period_iterations=9"]
+
+    def call(*command: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    cli = ("dinolite.cli", "train", "demo", "--out", str(tmp_path), "--no-report", *shared)
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
+    call(*torchrun, *cli, "train.parallel=fsdp2", "train.iterations=2")
+    published = load_file(tmp_path / "teacher.safetensors")
+    assert {v.dtype for v in published.values()} == {torch.float32}
+    assert published["blocks.0.attn.qkv.weight"].shape == (48, 16)
+    longer = ("train.iterations=4", "train.batch_size_per_gpu=8", "--allow-changes")
+    call(*cli, *longer)
+    lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [x["iteration"] for x in lines if "total_loss" in x] == [1, 2, 3, 4]
+    assert [x["iteration"] for x in lines if "knn" in x] == [0, 2, 4]
