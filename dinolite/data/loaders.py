@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,29 +18,46 @@ from dinolite.config import Config
 from dinolite.data.augmentations import BatchedAugmentation, Crops, DataAugmentationDINO
 from dinolite.data.collate import SSLBatch, draw_masks, mask_positions
 from dinolite.data.pictures import PictureDataset, TensorPictures
-from dinolite.data.samplers import InfiniteBatchSampler, SharedGenerator, seed_of
+from dinolite.data.samplers import InfiniteBatchSampler, SharedGenerator, generator_of, seed_of
 
 CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
+MASK_GROUP = 256  # pictures whose masks are drawn together
 
 
 def make_batch(config: Config, crops: Crops, iteration: int, who: tuple[int, int]) -> SSLBatch:
-    """Add masks to the crops. Each process draws those of all and keeps its own; the official code
-    draws them apart, so that each process masks the same number of crops."""
-    c = config.crops
-    side = c.global_crops_size // config.student.patch_size
-    generator = shared_generator(config, iteration, MASKS, who)
-    n_crops = len(crops["global_crops"]) * generator.world_size
-    masks = generator.own(draw_masks(n_crops, (side, side), config.ibot, generator))
+    """Add masks to the crops of process `who` = (rank, number of processes)."""
+    masks = own_masks(config, iteration, who)
     indices, weight = mask_positions(masks)
     return SSLBatch(masks=masks, mask_indices_list=indices, masks_weight=weight, **crops)
 
 
-def shared_generator(
-    config: Config, iteration: int, stream: int, who: tuple[int, int]
-) -> SharedGenerator:
-    """What process `who` = (rank, number of processes) draws from, for one iteration."""
-    t = config.train
-    return SharedGenerator(seed_of(t.seed, 0, iteration, stream), t.batch_size_per_gpu, *who)
+def own_masks(config: Config, iteration: int, who: tuple[int, int]) -> Bool[Tensor, "GB N"]:
+    """This process's part of the masks for the batch of all processes; True = hidden.
+
+    A large batch is drawn in groups, picture p in group p mod n, so that the work does not grow with
+    the number of processes. The official code draws for each process apart, and so each has the
+    same number of masked crops.
+    """
+    t, (rank, world_size) = config.train, who
+    side = config.crops.global_crops_size // config.student.patch_size
+    total = t.batch_size_per_gpu * world_size
+    groups = n_mask_groups(total)
+    places = torch.arange(rank, total, world_size)  # of this process's pictures [B]
+    masks = torch.zeros(2, len(places), side * side, dtype=torch.bool)
+    for group in (places % groups).unique().tolist():
+        generator = generator_of(t.seed, 0, iteration, MASKS, *([group] if groups > 1 else []))
+        drawn = draw_masks(2 * total // groups, (side, side), config.ibot, generator)
+        here = places % groups == group
+        masks[:, here] = drawn.unflatten(0, (2, -1))[:, places[here] // groups]
+    return masks.flatten(0, 1)
+
+
+def n_mask_groups(total: int) -> int:
+    """The largest power of two that divides a batch into groups of at least `MASK_GROUP`."""
+    groups = 1
+    while total % (2 * groups) == 0 and total // (2 * groups) >= MASK_GROUP:
+        groups *= 2
+    return groups
 
 
 class ReadPictures(Dataset[Any]):
@@ -103,7 +121,8 @@ def ssl_batches(
     augment = BatchedAugmentation(config.crops)
     for iteration, canvas, sizes in read_canvases(dataset, sampler, config, device):
         canvas = canvas.to(device, non_blocking=True)
-        crops = augment(canvas, sizes, shared_generator(config, iteration, CROPS, who))
+        seed = seed_of(t.seed, 0, iteration, CROPS)
+        crops = augment(canvas, sizes, SharedGenerator(seed, t.batch_size_per_gpu, *who))
         yield make_batch(config, crops, iteration, who).to(device)
 
 

@@ -69,15 +69,14 @@ class MaskingGenerator:
         area = self.min_num_patches + u[0] * (largest - self.min_num_patches)
         low, high = self.log_aspect
         aspect = torch.exp(low + u[1] * (high - low))
-        h = (area.clamp(min=0) * aspect).sqrt().round()
-        w = (area.clamp(min=0) / aspect).sqrt().round()
-        top = (u[2] * (self.height - h + 1).clamp(min=1)).floor()[:, None, None]
-        left = (u[3] * (self.width - w + 1).clamp(min=1)).floor()[:, None, None]
-        rows = torch.arange(self.height)[None, :, None]
-        cols = torch.arange(self.width)[None, None, :]
-        inside = (rows >= top) & (rows < top + h[:, None, None])
-        inside = inside & (cols >= left) & (cols < left + w[:, None, None])
-        return inside, (h < self.height) & (w < self.width)
+        area = area.clamp(min=0)
+        side = torch.stack([area * aspect, area / aspect]).sqrt().round()  # [2, n] height, width
+        grid = torch.tensor([[self.height], [self.width]])
+        start = (u[2:] * (grid - side + 1).clamp(min=1)).floor()[:, :, None]  # [2, n, 1]
+        places = torch.arange(max(self.height, self.width))
+        inside = (places >= start) & (places < start + side[:, :, None])  # [2, n, places]
+        blocks = inside[0, :, : self.height, None] & inside[1, :, None, : self.width]
+        return blocks, (side < grid).all(0)
 
     def complete(
         self,

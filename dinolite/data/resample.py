@@ -58,10 +58,10 @@ def central_boxes(sizes: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 4"]:
 
 def cubic(x: Tensor) -> Tensor:
     """Keys' cubic kernel with a = -1/2, zero from 2 on."""
-    x = x.abs()
+    x = x.abs().clamp(max=2)
     near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2  # 0 at 2
+    return torch.where(x < 1, near, far)
 
 
 def resize_matrix(

@@ -56,7 +56,7 @@ def memory_figure(momenta: Sequence[float], values: Float[Tensor, " n"], steps: 
     if not momenta:
         raise ValueError("momenta is empty; give at least one in [0, 1]")
     with style():
-        figure = plt.figure(figsize=(9, 2.9), layout="constrained")
+        figure = plt.figure(figsize=(9, 2.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         noisy = values.detach().cpu().float()
         right.plot(noisy.tolist(), color="lightgray", lw=1, label="student")
@@ -86,7 +86,7 @@ def paths_figure(
         raise ValueError(f"{panels = } is empty; give at least one, as {{name: paths}}")
     colours = (COLORS[5], COLORS[1], *COLORS[2:5])
     with style():
-        figure = plt.figure(figsize=(9, 3.2), layout="constrained")
+        figure = plt.figure(figsize=(9, 2.9), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for ax, (title, paths) in zip(axes, panels.items(), strict=True):
             for ring in RINGS:

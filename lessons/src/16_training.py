@@ -113,7 +113,7 @@ plt.show()
 # %% [markdown]
 # *Figure: feature spread over 40 steps. The line of rate 0.0000001 stays flat
 # near the bottom. That of 0.001 rises in the second half. That of 1.0 jumps up at
-# once, falls within ten steps and then lies at 0.*
+# once, falls within ten steps and stays close to 0 for most of the rest.*
 
 # %%
 for (name, values), last in zip(spread.items(), loss.values(), strict=True):

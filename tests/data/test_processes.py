@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dinolite.config import Config, load_config
+from dinolite.data import loaders
 from dinolite.data.collate import SSLBatch
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
@@ -49,6 +50,20 @@ def test_batches_are_parts_of_the_whole(world: int, more: tuple[str, ...]) -> No
         # Equal but for the order in which a matrix product of another size adds up.
         for name in ("global_crops", "local_crops", "gram_teacher_crops"):
             assert torch.allclose(joined(mine, name), getattr(batch, name), atol=1e-4), name
+
+
+def test_masks_of_a_large_batch_come_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [loaders.n_mask_groups(n) for n in (32, 511, 512, 768, 4096)] == [1, 1, 2, 2, 16]
+    together = loaders.own_masks(config(1), 0, (0, 1))
+    monkeypatch.setattr(loaders, "MASK_GROUP", 2)
+    whole = loaders.own_masks(config(1), 0, (0, 1))
+    assert not torch.equal(whole, together)
+    for world in (2, 4):
+        parts = [loaders.own_masks(config(world), 0, (r, world)) for r in range(world)]
+        per_crop = [p.unflatten(0, (2, -1)) for p in parts]
+        assert torch.equal(torch.stack(per_crop, dim=2).flatten(0, 2), whole)
+    # Each group of two pictures has its own ladder: half of its four crops are masked.
+    assert whole.any(1).unflatten(0, (2, 2, 2)).sum((0, 1)).tolist() == [2, 2]
 
 
 def test_each_keeps_its_own_rows_of_one_draw() -> None:
