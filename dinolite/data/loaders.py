@@ -34,9 +34,9 @@ def make_batch(config: Config, crops: Crops, iteration: int, who: tuple[int, int
 def own_masks(config: Config, iteration: int, who: tuple[int, int]) -> Bool[Tensor, "GB N"]:
     """This process's part of the masks for the batch of all processes; True = hidden.
 
-    A large batch is drawn in groups, picture p in group p mod n, so that the work does not grow with
-    the number of processes. The official code draws for each process apart, and so each has the
-    same number of masked crops.
+    A large batch is drawn in groups, picture p in group p mod n, so that the work does not grow
+    with the number of processes. The official code draws for each process apart, and so each has
+    the same number of masked crops.
     """
     t, (rank, world_size) = config.train, who
     side = config.crops.global_crops_size // config.student.patch_size

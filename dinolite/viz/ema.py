@@ -16,7 +16,7 @@ from torch import Tensor
 from dinolite.viz.style import COLORS, style
 
 DASHES = ("-", "--", "-.")
-RINGS = (0.5, 1.0, 1.5, 2.0)
+RINGS = (1.0, 2.0)
 
 
 def memory_weights(momentum: float, steps: int) -> Float[Tensor, " steps"]:
@@ -56,7 +56,7 @@ def memory_figure(momenta: Sequence[float], values: Float[Tensor, " n"], steps: 
     if not momenta:
         raise ValueError("momenta is empty; give at least one in [0, 1]")
     with style():
-        figure = plt.figure(figsize=(9, 2.6), layout="constrained")
+        figure = plt.figure(figsize=(8, 2.3), layout="constrained")
         left, right = figure.subplots(1, 2)
         noisy = values.detach().cpu().float()
         right.plot(noisy.tolist(), color="lightgray", lw=1, label="student")
@@ -86,7 +86,7 @@ def paths_figure(
         raise ValueError(f"{panels = } is empty; give at least one, as {{name: paths}}")
     colours = (COLORS[5], COLORS[1], *COLORS[2:5])
     with style():
-        figure = plt.figure(figsize=(9, 2.9), layout="constrained")
+        figure = plt.figure(figsize=(7.5, 2.4), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for ax, (title, paths) in zip(axes, panels.items(), strict=True):
             for ring in RINGS:

@@ -33,7 +33,7 @@ def points_figure(
     if not panels:
         raise ValueError(f"{panels = } is empty; give at least one, as {{name: lines}}")
     with style():
-        figure = plt.figure(figsize=(9, 2.6), layout="constrained")
+        figure = plt.figure(figsize=(8, 2.3), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for ax, (name, lines) in zip(axes, panels.items(), strict=True):
             for (label, y), look in zip(lines.items(), cycle(LOOKS), strict=False):
