@@ -94,18 +94,12 @@ EXERCISES = (
         pairs,
         lambda: [(2, 8), (2, 10), (3, 4)],
         (
-            (
-                "a global crop is not asked about itself: G pairs are too many",
-                lambda G, L: G * G + G * L,
-            ),
+            ("no crop is asked about itself: G too many", lambda G, L: G * G + G * L),
             (
                 "both directions count: student 0 is asked about teacher 1, and 1 about 0",
                 lambda G, L: G * (G - 1) // 2 + G * L,
             ),
-            (
-                "the teacher sees no local crop, so nobody is asked about one",
-                lambda G, L: (G + L) * (G + L - 1),
-            ),
+            ("the teacher sees no local crop: none is asked", lambda G, L: (G + L) * (G + L - 1)),
             ("those are the pairs with local crops; global ones count too", lambda G, L: G * L),
         ),
     ),
@@ -115,10 +109,7 @@ EXERCISES = (
         cross_entropy,
         scores_and_targets,
         (
-            (
-                "the scores are not divided by the temperature",
-                lambda z, p, t: cross_entropy(z, p, 1.0),
-            ),
+            ("the scores are not divided by temp", lambda z, p, t: cross_entropy(z, p, 1.0)),
             (
                 "right for small scores, inf or nan for large ones: log_softmax does both in one "
                 "safe step",
@@ -146,10 +137,7 @@ EXERCISES = (
                 "softmax twice: torch's cross_entropy has one inside and wants scores",
                 lambda z, p, t: cross_entropy((z / t).softmax(dim=-1), p, 1.0),
             ),
-            (
-                "the scores are multiplied by the temperature; divide",
-                lambda z, p, t: cross_entropy(z, p, 1 / t),
-            ),
+            ("multiplied by temp; divide", lambda z, p, t: cross_entropy(z, p, 1 / t)),
         ),
     ),
     Exercise(
@@ -158,18 +146,9 @@ EXERCISES = (
         other_crops,
         crops,
         (
-            (
-                "the pairs of the same crop are still in it",
-                lambda s, t, temp: DINOLoss(temp)(s, t),
-            ),
-            (
-                "the same crops add nothing but are still counted: divide by the pairs that count",
-                too_many_counted,
-            ),
-            (
-                "divide by the number of pictures B as well",
-                lambda s, t, temp: other_crops(s, t, temp) * s.shape[1],
-            ),
+            ("the pairs of the same crop are in it", lambda s, t, temp: DINOLoss(temp)(s, t)),
+            ("the same crops are still counted: divide by the pairs that count", too_many_counted),
+            ("divide by B, too", lambda s, t, temp: other_crops(s, t, temp) * s.shape[1]),
             (
                 "that is the sum over pairs: divide by their number",
                 lambda s, t, temp: (
@@ -190,10 +169,7 @@ EXERCISES = (
                 lambda z, p, t: slope(z, p, t) * len(z),
             ),
             ("the sign: student minus target", lambda z, p, t: -slope(z, p, t)),
-            (
-                "the softmax inside needs the temperature too",
-                lambda z, p, t: (z.softmax(-1) - p) / t / len(z),
-            ),
+            ("the softmax needs the temperature", lambda z, p, t: (z.softmax(-1) - p) / t / len(z)),
         ),
         picture=side_by_side,
     ),

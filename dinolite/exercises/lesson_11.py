@@ -92,18 +92,9 @@ EXERCISES = (
         lambda: [(12, 4), (64, 256), (8, 32)],
         (
             ("one row per crop: n rows and K columns", lambda n, K: (K, n, 1, n / K)),
-            (
-                "n units of mass go to K prototypes, so each gets n / K, not K / n",
-                lambda n, K: (n, K, 1, K / n),
-            ),
-            (
-                "a prototype gets 1 / K of the whole mass, and the whole mass is n",
-                lambda n, K: (n, K, 1, 1 / K),
-            ),
-            (
-                "only the crops have one unit each; the prototypes share what the crops give",
-                lambda n, K: (n, K, 1, 1),
-            ),
+            ("n units go to K prototypes: n / K each, not K / n", lambda n, K: (n, K, 1, K / n)),
+            ("a prototype gets 1 / K of the mass, which is n", lambda n, K: (n, K, 1, 1 / K)),
+            ("only crops have one unit each; prototypes share them", lambda n, K: (n, K, 1, 1)),
         ),
     ),
     Exercise(
@@ -136,32 +127,14 @@ EXERCISES = (
         lambda logits, temp, rounds: sinkhorn_knopp(logits, temp, rounds),
         ordinary_and_large,
         (
-            (
-                "each round ends with the crops, or their targets do not sum to 1",
-                crops_first,
-            ),
-            (
-                "that is one softmax per crop: no prototype was made even",
-                lambda z, t, r: (z / t).softmax(dim=1),
-            ),
+            ("each round ends with the crops, or their targets do not sum to 1", crops_first),
+            ("one softmax per crop: no prototype is even", lambda z, t, r: (z / t).softmax(dim=1)),
             ("there was one round; repeat it", lambda z, t, r: sinkhorn_knopp(z, t, 1)),
-            (
-                "right for small scores, but large ones overflow: stay in log space until the end",
-                exp_form,
-            ),
-            (
-                "the maximum of each crop was subtracted; that weighs the crops differently",
-                own_maximum,
-            ),
+            ("right for small scores, large ones overflow: stay in log space", exp_form),
+            ("the maximum of each crop was subtracted: crops weigh differently", own_maximum),
             ("the temperature is missing", lambda z, t, r: sinkhorn_knopp(z, 1.0, r)),
-            (
-                "those are logarithms still: exp at the very end",
-                still_logs,
-            ),
-            (
-                "always three rounds: how many is an argument",
-                lambda z, t, r: sinkhorn_knopp(z, t, 3),
-            ),
+            ("those are logarithms still: exp at the very end", still_logs),
+            ("always three: rounds is an argument", lambda z, t, r: sinkhorn_knopp(z, t, 3)),
         ),
         picture=side_by_side,
     ),
@@ -184,7 +157,7 @@ EXERCISES = (
                 lambda K, B, P: math.log(K / (2 * B * P)),
             ),
             (
-                "it is K / crops: more crops make the floor lower",
+                "K / crops: more crops, lower floor",
                 lambda K, B, P: max(math.log(2 * B * P / K), 0.0),
             ),
             (
@@ -199,10 +172,7 @@ EXERCISES = (
         with_queue,
         batch_and_queue,
         (
-            (
-                "the queue had no say: the floor is where it was",
-                lambda z, q, t: sinkhorn_knopp(z, t),
-            ),
+            ("the queue had no say: the same floor", lambda z, q, t: sinkhorn_knopp(z, t)),
             (
                 "the targets of the queue are in the result; the loss needs those of the batch",
                 lambda z, q, t: sinkhorn_knopp(torch.cat([z, q]), t),
