@@ -1,6 +1,6 @@
 """The ViT forward, and forward + backward, beside the DINOv3 of timm and of Hugging Face.
 
-python -m benchmarks.backbone [--size vit_small] [--batch 4] [--side 224] [--rounds 15]
+python -m benchmarks.backbone [--size vit_small] [--batch 4] [--side 224] [--rounds 25]
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def autocast_call(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
     return call
 
 
-def measure(size: str = "vit_small", batch: int = 4, side: int = 224, rounds: int = 15) -> Table:
+def measure(size: str = "vit_small", batch: int = 4, side: int = 224, rounds: int = 25) -> Table:
     """Milliseconds (median, quartiles) and the ratio to timm."""
     to = device()
     torch.manual_seed(0)
@@ -117,7 +117,7 @@ def main(
     size: Annotated[str, typer.Option(help="vit_small, vit_base or vit_large")] = "vit_small",
     batch: int = 4,
     side: int = 224,
-    rounds: int = 15,
+    rounds: int = 25,
 ) -> None:
     print_table(measure(size, batch, side, rounds))
 

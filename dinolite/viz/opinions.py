@@ -6,6 +6,7 @@ No counterpart in the papers or the official code.
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+import torch
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,14 +19,16 @@ def opinions_figure(
     answers: Mapping[str, Float[Tensor, "steps K"]],
 ) -> Figure:
     """The picture, and a map per entry of {"momentum 0": [steps, K], ...}: a column per step, a row
-    per prototype, the brighter the surer. All maps have one scale of colours.
+    per prototype, the brighter the surer. All maps have one scale of colours, which ends at the
+    value that one percent of the numbers exceed.
 
     Raises:
         ValueError: there are no answers.
     """
     if not answers:
         raise ValueError(f"{answers = } is empty; give at least one, as {{name: [steps, K]}}")
-    top = max(float(matrix.max()) for matrix in answers.values())
+    values = torch.cat([matrix.detach().cpu().float().flatten() for matrix in answers.values()])
+    top = float(values.quantile(0.99))
     with style():
         figure = plt.figure(figsize=(9, 2.6), layout="constrained")
         widths = [1.0, *[2.0] * len(answers)]
