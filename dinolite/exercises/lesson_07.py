@@ -27,6 +27,11 @@ def photo_shape(height: int, width: int, share: float, aspect: float) -> tuple[i
     return round(height * (share / aspect) ** 0.5), round(width * (share * aspect) ** 0.5)
 
 
+def cut_off(height: int, width: int, share: float, aspect: float) -> tuple[int, int]:
+    area = height * width * share
+    return int((area / aspect) ** 0.5), int((area * aspect) ** 0.5)
+
+
 def luma(x: Tensor) -> Tensor:
     return x.mul(x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
@@ -127,6 +132,7 @@ EXERCISES = (
             ),
             ("the share is one of the area; that of a side is its square root", without_root),
             ("the aspect is that of the box, whatever the photograph's own is", photo_shape),
+            ("cut off, not rounded: int(...) drops what round(...) looks at", cut_off),
         ),
     ),
     Exercise(
@@ -146,6 +152,11 @@ EXERCISES = (
             (
                 "grey is no plain mean of red, green and blue: 0.299, 0.587, 0.114",
                 lambda x, f: stretch(x, x.mean(dim=(1, 2, 3), keepdim=True), f).clamp(0, 1),
+            ),
+            (
+                "every pixel moves towards its own grey, which is saturation; contrast has one "
+                "grey for the whole picture",
+                lambda x, f: stretch(x, luma(x), f).clamp(0, 1),
             ),
             ("some values leave the range from 0 to 1: clamp", unclamped),
             (

@@ -81,6 +81,11 @@ def around_the_edge(mask: Tensor) -> float:
     return (mask & seen).sum().item() / mask.sum().item()
 
 
+def eight_neighbours(mask: Tensor) -> float:
+    near = F.max_pool2d((~mask).float()[None], 3, stride=1, padding=1)[0].bool()
+    return (mask & near).sum().item() / mask.sum().item()
+
+
 def some_masks() -> list[tuple[Tensor]]:
     """Blocks that touch the edge, one by hand and two drawn."""
     corner = torch.zeros(5, 6, dtype=torch.bool)
@@ -182,6 +187,10 @@ EXERCISES = (
             (
                 "you count what lies beyond the edge as visible; there is nothing to see",
                 lambda mask: touching(mask, beyond=True).sum().item() / mask.sum().item(),
+            ),
+            (
+                "diagonal neighbours count in yours; only above, below, left and right do",
+                eight_neighbours,
             ),
             (
                 "divided by all patches; the share is one of the hidden ones",

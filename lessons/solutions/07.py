@@ -28,7 +28,7 @@ def counted(G, L):
 def overlap(a, b):
     # With larger local boxes, (0.32, 1.0), nearly every one shares something
     # with G1, and the student sees most of what the teacher sees: the game
-    # gets easy, and there is less to infer. With (0.01, 0.05) a fifth or so of
+    # gets easy, and there is less to infer. With (0.01, 0.04) a fifth or so of
     # the boxes shares nothing with G1, and few pixels are left to guess from.
     start = torch.maximum(a[..., :2], b[..., :2])
     end = torch.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])

@@ -12,7 +12,7 @@
 # After this lesson you can
 #
 # - say what the teacher sees and what the student sees,
-# - work out a random box by hand, and cut a thousand at once,
+# - work out a random box by hand, and draw a thousand at once,
 # - name each change of colour and the cheat that it bars,
 # - explain the blur probabilities 0, 0.9 and 0.5,
 # - count the pairs, and what local crops cost.
@@ -112,7 +112,8 @@ c = settings.CropsConfig(
 )
 draw = torch.Generator().manual_seed(2)
 crops = augmentations.BatchedAugmentation(c)(canvas, sizes, draw)
-masks = collate.draw_masks(6, (6, 6), settings.IbotConfig(), draw)
+# What is hidden from the student, in patches of 8 x 8 pixels: lesson 08.
+masks = collate.draw_masks(6, (8, 8), settings.IbotConfig(), draw)
 positions = collate.mask_positions(masks)
 batch = collate.SSLBatch(**crops, masks=masks, mask_indices_list=positions[0],
                          masks_weight=positions[1])  # fmt: skip
@@ -123,16 +124,16 @@ plt.show()
 
 # %% [markdown]
 # *Figure: two rows, astronaut and cat. Each has two global crops for the teacher,
-# the same two for the student, then four local crops. Black squares hide parts
+# the same two for the student, then four local crops. Black blocks hide parts
 # of the student's cat; the astronaut's crops are among the half that stays
-# whole. Colours differ from crop to crop; some are grey or blurred.*
+# whole. Colours differ; some crops are grey or blurred.*
 #
 # | | global crops | local crops |
 # |---|---|---|
 # | teacher | both, whole | none |
 # | student | both, some with hidden patches | all |
 #
-# The teacher always knows more: it sees the cat, the student an ear. The
+# The teacher sees more: the cat, say, where the student sees an ear. The
 # student's task is to say what the teacher says.
 #
 # > All crops go through the student, only the global ones through the teacher.
@@ -146,7 +147,7 @@ plt.show()
 # some patches are hidden (lesson 08). The official code also prepares
 # `global_crops_teacher`, and nothing ever reads it.
 #
-# ### Why does it never see local crops?
+# ### Why does the teacher never see local crops?
 #
 # Its answer is the target. Asked about an ear alone it would know little, and
 # a vague target teaches little.
@@ -171,17 +172,18 @@ plt.show()
 # %% [markdown]
 # ## Rung 1: a loop
 #
-# All luck comes in as numbers `u` between 0 and 1, so that we can compare. How
-# does `u` become an aspect? Wide and tall should be equally likely, so we draw
-# the *logarithm* evenly between those of 3/4 and 4/3. That is $a = \frac34
-# \cdot (\frac{16}{9})^u$: the half, $u = 0.5$, is exactly 1.
+# All luck comes in as numbers `u` from 0 to 1, so that we can compare: a row
+# each for share, aspect, top and left, a column for each try. Aspects go from
+# 3/4 to 4/3. Wide and tall should be equally likely, so the *logarithm* is
+# drawn evenly. That is $a = \frac34 \cdot (\frac{16}{9})^u$: the half,
+# $u = 0.5$, is exactly 1.
 
 
 # %%
 def first_box(height, width, scale, u):  # u: [4, tries]
-    for share, shape, down, across in u.T.tolist():
+    for share, aspect, down, across in u.T.tolist():
         share = scale[0] + share * (scale[1] - scale[0])
-        area, aspect = height * width * share, 3 / 4 * (16 / 9) ** shape
+        area, aspect = height * width * share, 3 / 4 * (16 / 9) ** aspect
         w, h = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
         if w <= width and h <= height:
             top, left = down * (height - h + 1), across * (width - w + 1)
@@ -258,9 +260,9 @@ plt.show()
 # numbered. At the right the ten crops, all drawn equally large; each is square,
 # so boxes that were not square are a little stretched.*
 #
-# An area share of 0.05 is a side of about $\sqrt{0.05} = 0.22$. Local crops are
-# cut from the *photograph*, not from a global crop. (The official code has an
-# option for that, `localcrops_subset_of_globalcrops`, off by default.)
+# A share of 0.05 of the area is about $\sqrt{0.05} = 0.22$ of each side. Local
+# crops are cut from the *photograph*, not from a global crop. (The official code
+# has an option for that, `localcrops_subset_of_globalcrops`, off by default.)
 
 # %% [markdown]
 # ## Predict, then run: what do they share?
@@ -292,9 +294,9 @@ print("wholly inside, percent:", int(100 * (share == 1).float().mean()))
 print(f"mean share {share.mean():.2f}")
 
 # %% [markdown]
-# Most local crops lie partly in, partly out. Copying cannot be enough: the
-# student must guess what comes beside its crop. And now and then there is
-# nothing in common but that both show the same scene. That is asked, too.
+# Two thirds lie partly in, partly out. Copying cannot be enough: the student
+# must guess what comes beside its crop. And now and then there is nothing in
+# common but that both show the same scene. That is asked, too.
 
 # %% [markdown]
 # ## Explore
@@ -345,7 +347,8 @@ m = {
 }
 assert torch.equal(m["pixels 2 to 5 -> 4"], torch.eye(8)[2:6])
 torch.testing.assert_close(m["pixels 2 to 5 -> 2"].sum(1), torch.ones(2))
-viz.matrix_figure({name: x + 0.0 for name, x in m.items()}, side=0.5)
+no_minus = {name: x + 0.0 for name, x in m.items()}  # -0.00 -> 0.00
+viz.matrix_figure(no_minus, side=0.5)
 plt.show()
 
 # %% [markdown]
@@ -385,8 +388,9 @@ print("mirrored:", torch.allclose(mirrored, cut.flip(-1), atol=1e-5))
 #   0.4, 0.2). Orange has become dark green.
 #
 # Contrast does as saturation, towards the mean grey of the picture. Hue turns
-# the circle of colours. The four with a factor are called
-# [colour jitter](GLOSSARY.md#colour-jitter).
+# the circle of colours. Brightness, contrast, saturation and hue together are
+# [colour jitter](GLOSSARY.md#colour-jitter). Last, *blur* makes each pixel a
+# weighted mean of those around it; its `sigma` says how far that reaches.
 
 # %%
 orange = torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1)
@@ -456,7 +460,9 @@ plt.show()
 # (the orange suit becomes yellow or pink), grey, blurred, and solarised (the suit
 # green, the white background dark).*
 #
-# The extremes of the official ranges. How often does each come?
+# The extremes of the official ranges: a factor is drawn from 1 - 0.4 to 1 + 0.4,
+# for saturation from 0.8 to 1.2; hue turns by up to 0.1 of the circle. How
+# often does each change come?
 
 # %%
 print("mirrored 0.5, jitter", c.color_jitter_prob, "grey", c.grayscale_prob)
@@ -468,10 +474,9 @@ print("solarised: G2 alone", c.solarize_prob)
 # %% [markdown]
 # ## Why is the blur 0, 0.9, 0.5?
 #
-# Look again: G1 is never blurred, G2 nearly always. Odd? The official code
+# Look again: G1 is never blurred, G2 nearly always. Yet the official code
 # *asks* for 1.0, 0.1 and 0.5. A wrapper hands `1 - p` on to torchvision's
-# `RandomApply`. **Predict:** G1 asks for probability 1.0. How many of 1000 does
-# that blur? We count with a marker in place of the blur.
+# `RandomApply`. We do the same, with a marker in place of the blur, and count.
 
 # %%
 torch.manual_seed(0)
@@ -503,7 +508,7 @@ def views(canvas, sizes, c, draw):
         boxes = resample.random_boxes(sizes, n, scale, draw)
         flips = torch.rand(len(sizes), n, generator=draw) < 0.5
         x = resample.crop_and_resize(canvas, boxes, flips, size)
-        return colors.ColorChange.draw(len(x), c, draw)(x)
+        return colors.ColorChange.draw(len(x), c, draw)(x)  # jitter, grey
 
     def blur(x, p):
         return colors.random_blur(x, p, c.blur_sigma, draw)
@@ -524,7 +529,8 @@ for x, name in zip(mine, ["global_crops", "local_crops"], strict=True):
 # %% [markdown]
 # The last step, `normalize`, subtracts a mean and divides by a spread per
 # channel, those of many natural photographs. The package's local crops, for
-# comparison:
+# comparison (`shared` is for an option, off by default: one jitter for all crops
+# of a photograph):
 
 # %%
 print(inspect.getsource(augmentations.BatchedAugmentation.local_crops))
@@ -595,8 +601,8 @@ for name, (two, eight) in counts.items():
 
 # %% [markdown]
 # Each call costs a little, however small the picture. On a GPU, where one call
-# can do much, few large calls keep it busy. The price: the order of the four
-# changes of jitter is drawn once for a batch, not for each crop.
+# can do much, few large calls keep it busy. The price: jitter does its four
+# changes in a random order, which is drawn once for a batch, not for each crop.
 
 # %% [markdown]
 # ## Does it work? Three cheats
@@ -608,8 +614,8 @@ for name, (two, eight) in counts.items():
 # - *colour*: the pixels of each channel, sorted, so that places are forgotten,
 # - *grain*: how different neighbouring pixels are, against pixels four apart.
 #
-# Ten rounds, so 160 is all right and 10 is chance. **Predict:** which change
-# stops whom?
+# Ten rounds, so 160 is all right and 10 is chance. The first line has boxes of
+# the whole photograph. **Predict:** which change stops whom?
 
 
 # %%
@@ -639,19 +645,20 @@ def play(**changes):
 album = canvas_of([shrink(x, 96) for x in files.values()])
 jitter = {"color_jitter_prob": 0.8, "grayscale_prob": 0.2}
 soft = {"blur_prob": (0.0, 0.9, 0.5)}
+print("whole, mirrored", play(global_crops_scale=(1.0, 1.0)))
 print("crops, mirrored", play())
 print("and jitter     ", play(**jitter))
 print("and blur       ", play(**soft))
 print("all            ", play(**jitter, **soft, solarize_prob=0.2))
 
 # %% [markdown]
-# Against the 160 of one view, cutting and mirroring cost *place* a third of its
-# points. *Colour* hardly minds: jitter and grey stop it. *Grain* is weak from
-# the start, since boxes are scaled differently, and blur takes most of the
-# rest. Each change bars a cheat of its own.
+# Mirroring and cutting cost *place* a third of its points, jitter half of the
+# rest. *Colour* hardly minds being cut; jitter and grey more than halve it.
+# *Grain* suffers most from cutting, since boxes are scaled differently, and blur
+# takes most of the rest. Each cheat has its own worst enemy.
 #
-# None of them falls to chance: cheats become dear, not impossible. What is left
-# to win by is knowing what such scenes look like.
+# Only *grain* comes near chance: cheats become dear, not impossible. What is
+# left to win by is knowing what such scenes look like.
 #
 # > **Watch out.** An augmentation is a claim: *this does not matter*. Hue does
 # > matter for ripe fruit, mirroring for text.
@@ -671,7 +678,7 @@ print("all            ", play(**jitter, **soft, solarize_prob=0.2))
 # Every view of the student meets every view of the teacher, except itself: the
 # student's G1 shows the pixels of the teacher's G1. First a loop, then a
 # formula: $G(G-1) + GL$. And the price, in [patches](GLOSSARY.md#patch) read, for
-# the official crops of 224 and 96 pixels.
+# the official crops of 224 and 96 pixels and patches of 16.
 
 
 # %%
@@ -702,7 +709,8 @@ plt.show()
 # and G2 with G2.*
 #
 # Two global and eight local crops give 18 pairs; four global ones 12, at a
-# higher price. That is why local crops are *small*, not only cut small.
+# higher price. That is why local crops have few pixels, too, not only small
+# boxes.
 #
 # > DINOv3 trains with 2 global crops of 256 pixels and 8 local ones of 112
 # > (DINOv3 Sec. 3.2, "Optimization"). Multi-crop comes from SwAV (Sec. 3.2).
@@ -730,8 +738,9 @@ for name, given in {"right": real, "turned": real.flip(1)}.items():
     boxes = resample.random_boxes(given, 100, (0.05, 0.32), draw)
     top, _, height, _ = boxes.unbind(-1)  # each [2, 100]
     below = (top + height > 192).float().mean()
-    nothing = resample.crop_and_resize(wide, boxes, boxes[..., 0] < 0, 8)
-    lost = nothing.isnan().flatten(1).any(1)
+    flips = torch.zeros(2, 100, dtype=torch.bool)  # nothing mirrored
+    tiny = resample.crop_and_resize(wide, boxes, flips, 8)  # [200, 3, 8, 8]
+    lost = tiny.isnan().flatten(1).any(1)
     print(f"{name}: {100 * below:.0f} percent of the boxes reach below;",
           f"{int(lost.sum())} of {len(lost)} crops are nan")  # fmt: skip
 
@@ -850,8 +859,8 @@ check("07.4", counted)
 # %% [markdown]
 # **07.5** (difficulty 4, 12 minutes) Change the design. `a` and `b` are boxes
 # [n, 4], (top, left, height, width). Which share of each `a` lies in its `b`?
-# No painting: with numbers alone. Then try local scales (0.01, 0.05) and (0.32,
-# 1.0) in the explorer. What would each do to the game?
+# No painting: with numbers alone. Return [n] shares. Then try local scales
+# (0.01, 0.04) and (0.32, 1.0) in the explorer. What would each do to the game?
 #
 # <details><summary>Hint 1</summary>What two boxes share is a box.</details>
 # <details><summary>Hint 2</summary>It starts at the larger of the two tops and
@@ -874,9 +883,9 @@ print(progress("07"))
 #
 # - You know who sees what: the teacher whole global crops, the student these
 #   with holes, and local crops.
-# - You drew a box by hand, then a thousand, and cut and scaled them with
-#   matrices.
-# - You saw each change of colour, and which cheat it bars.
+# - You drew a box by hand, then a thousand at once; matrices cut and scale
+#   them.
+# - You saw each change of colour, and what it costs which cheat.
 # - You know why the blur is 0, 0.9, 0.5: an inverted wish, kept on purpose.
 # - You counted 18 pairs, and what small crops save.
 #

@@ -119,7 +119,7 @@ plt.show()
 # %% [markdown]
 # *Figure: the cat four times. With blue single patches; painted, where it is
 # blurred in places and still plainly a cat. With blue blocks; painted, where
-# large parts of the head have become a smooth fog.*
+# one eye and all around it have become a smooth fog.*
 #
 # How far is the paint from the truth? The error is the root of the mean square
 # over hidden pixels, on four photographs. For comparison: painting everything
@@ -164,7 +164,8 @@ plt.show()
 # %% [markdown]
 # ## By hand: one block
 #
-# A block is drawn by its **area** and its **aspect**, height over width. Then
+# A block is drawn by its **area** and its **aspect**, which here is height over
+# width (in lesson 07 it was width over height). Then
 #
 # $$h = \sqrt{\text{area} \cdot \text{aspect}}, \qquad
 # w = \sqrt{\text{area} / \text{aspect}}.$$
@@ -225,7 +226,7 @@ low = torch.tensor(0.3, dtype=torch.float64).log().item()
 def draw_block(H, W, missing, generator):
     u = torch.rand(4, generator=generator)  # evenly in [0, 1)
     area = 4 + u[0] * (min(missing, H * W // 2) - 4)
-    aspect = torch.exp(low + u[1] * (-low - low))
+    aspect = torch.exp(low + u[1] * (-low - low))  # -low = log(1 / 0.3)
     h = (area * aspect).sqrt().round()
     w = (area / aspect).sqrt().round()
     top = (u[2] * (H - h + 1).clamp(min=1)).floor()
@@ -241,8 +242,9 @@ for name, values in [("evenly", even), ("by logarithm", logs)]:
     print(f"{name}: {(values > 1).float().mean():.0%} stand upright")
 
 # %% [markdown]
-# (If fewer than 4 patches are missing, the area lies between them and 4.) A
-# block as high or as wide as the grid is refused: none alone cuts a crop in two.
+# (If fewer than 4 patches are missing, the area lies between that number and 4.)
+# A block as high or as wide as the grid is refused: none alone cuts a crop in
+# two.
 #
 # ## Rung 4: until the count is exact
 #
@@ -312,7 +314,7 @@ print(f"blocks per mask: {n_blocks / 300:.1f}; last step needed: {needed}")
 #
 # The official code makes one mask at a time, as `grow` does. The package grows
 # all masks of a batch together: each round draws one block for every mask, and
-# those that are full or have failed ignore theirs.
+# those that are full or have failed ten times ignore theirs.
 
 # %%
 print(inspect.getsource(masking.MaskingGenerator.__call__))
@@ -334,10 +336,11 @@ print("20 masks equal to the package's")
 # > A global crop gets a mask with probability 0.5, and then a ratio between 0.1
 # > and 0.5 (DINOv3 App. C; iBOT Sec. 3.2).
 #
-# The code rolls no dice for these numbers. Half of the crops are masked. With `n` masked crops it cuts the way
-# from 0.1 to 0.5 into `n` steps and takes the end of each. Two photographs have
-# 4 global crops, so `n` = 2: the points are 0.1, 0.3, 0.5, the first is left
-# out. On 16 patches: 0.3 x 16 = 4.8, rounded down 4; 0.5 x 16 = 8.
+# The code rolls no dice for these numbers. Half of the crops are masked. With
+# `n` masked crops it cuts the way from 0.1 to 0.5 into `n` steps and takes the
+# end of each. Two photographs have 4 global crops, so `n` = 2: the points are
+# 0.1, 0.3, 0.5, the first is left out. On 16 patches: 0.3 x 16 = 4.8, rounded
+# down 4; 0.5 x 16 = 8.
 
 
 # %%
@@ -385,15 +388,16 @@ plt.show()
 # *Figure: hidden patches per batch. The ladder gives a flat line at 507. The
 # draws jump up and down, from about 100 to more than 600.*
 #
-# Each batch holds easy and hard masks, and the same number of hidden patches.
-# The loss jumps less, and the tensors keep their shape, which compiled code and
-# the memory of a GPU like.
+# Each batch holds easy and hard masks, and the same number of hidden patches. So
+# less of the loss is luck, and the tensors keep their shape, which compiled code
+# and the memory of a GPU like.
 
 # %% [markdown]
 # ## Why only half of the crops?
 #
 # Whoever uses the network hides nothing. So the student must meet whole crops
-# too. And the same masked crops also enter the loss of CLS (lesson 10).
+# too. And there is no second, whole set for the loss of CLS (lesson 10): it
+# takes the student's crops as they are, masked or not.
 #
 # > With many crops, training with masks was unstable for iBOT; leaving some
 # > global crops whole made it steady (iBOT App. B).
@@ -425,7 +429,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: two rows of four crops, numbered 0 to 7: above crop 0 of cat,
-# astronaut, cup and flower, below crop 1 of the same. Crops 0, 1, 2 and 4 have
+# astronaut, cup and flower, below crop 1 of the same. Entries 0, 1, 2 and 4 have
 # blue blocks, the others none.*
 #
 # Entry `i` of the batch is photograph `i % B`, crop `i // B`. Which crops are
@@ -436,12 +440,12 @@ plt.show()
 #
 # The loss asks about hidden patches only. So the batch has a list of where they
 # are. Two photographs, 4 crops of 4 x 4 patches: number all 64 patches of the
-# batch, crop after crop, each in [row-major
-# order](GLOSSARY.md#row-major-order). Patch `k` of crop `i` has position
+# batch, entry after entry, each in [row-major
+# order](GLOSSARY.md#row-major-order). Patch `k` of entry `i` has position
 # $16\,i + k$.
 #
-# Crop 1 hides its patches 5 and 6. Crop 2 hides 10, 11, 14, 15. The others hide
-# nothing. Then
+# Entry 1 hides its patches 5 and 6. Entry 2 hides 10, 11, 14, 15. The others
+# hide nothing. Then
 #
 # $$16 + 5 = 21,\quad 22,\qquad 32 + 10 = 42,\quad 43,\quad 46,\quad 47.$$
 
@@ -468,18 +472,18 @@ plt.show()
 # 1/2 twice, 1/4 four times. It is the
 # [masks_weight](GLOSSARY.md#masks_weight).
 #
-# What for? Say each hidden patch has a loss: 3 and 5 in crop 1; 1, 1, 1, 1 in
-# crop 2. With the weights the sum is
+# What for? Say each hidden patch has a loss: 3 and 5 in entry 1; 1, 1, 1, 1 in
+# entry 2. With the weights the sum is
 #
 # $$\tfrac12 (3 + 5) + \tfrac14 (1 + 1 + 1 + 1) = 4 + 1,$$
 #
-# the mean of crop 1 plus the mean of crop 2. Without them crop 2 would have
+# the mean of entry 1 plus the mean of entry 2. Without them entry 2 would have
 # twice the say, because more of it is hidden.
 
 # %%
 losses = torch.tensor([3.0, 5.0, 1.0, 1.0, 1.0, 1.0])  # [M]
 print("weighted sum:", float((losses * weight).sum()))
-print("sum of the crops' means:", float(losses[:2].mean() + losses[2:].mean()))
+print("sum of the two means:", float(losses[:2].mean() + losses[2:].mean()))
 print("plain mean over M:", float(losses.mean()))
 
 # %% [markdown]
@@ -518,9 +522,9 @@ print(inspect.getsource(collate.mask_positions))
 # an infinity there, which no position ever looks up.)
 #
 # A network's patch features are `[2B, N, D]`. Flatten the first two axes, take
-# the rows of the list, and only `[M, D]` goes on to the head of lesson 09,
-# about a sixth of the patches. Student and teacher use the *same* list: so
-# row `m` of both is the same patch, hidden for one, seen by the other.
+# the rows of the list, and only `[M, D]` goes on to the head of lesson 09: about
+# a sixth of the patches (last line below). Student and teacher use the *same*
+# list: so row `m` of both is the same patch, hidden for one, seen by the other.
 
 # %%
 torch.manual_seed(0)
@@ -561,8 +565,8 @@ print("key_padding_mask looks at key", int(weights[0, 0].argmax()) + 1)
 # **First.** What is the sum of `masks_weight` over a batch of 8 photographs,
 # for any draw? **Second.** In 2000 masks with 30 percent hidden, is a corner
 # hidden as often as the middle? **Third.** The option
-# `mask_random_circular_shift` shifts every mask by a random way; what leaves on
-# one side comes in on the other. What does it change?
+# `mask_random_circular_shift` moves every mask by a random distance; what leaves
+# on one side comes in on the other. What does it change?
 
 # %%
 for seed in range(3):
@@ -595,8 +599,8 @@ plt.show()
 # ## Explore
 #
 # The cat, the mask, the lazy student's paint. Move the ratio; then the aspect
-# (height over width of every block). Watch the error. Why do very long blocks
-# make it easy again?
+# (height over width of every block). Watch the error: the cat's alone, which is
+# smoother than the other three. Why do very long blocks make it easy again?
 
 
 # %%
@@ -631,9 +635,9 @@ viz.explore(
 # *Figure: controls for ratio, aspect and seed, and below them the cat with half
 # of its patches under blue blocks, and painted: fog where the blocks were.*
 #
-# Long blocks are thin: every hidden patch is next to a visible one. And a block
-# as long as the grid is refused, so with extreme aspects only small pieces and
-# single patches remain.
+# Long blocks are thin: most hidden patches are next to a visible one. And a
+# block as long as the grid is refused, so with extreme aspects only small pieces
+# and single patches remain.
 
 # %% [markdown]
 # ## Against someone else
@@ -682,7 +686,7 @@ print("right ", tokens[:, 5:].flatten()[indices].tolist())
 
 # %% [markdown]
 # The `-1` are CLS and registers: the student would be asked what the teacher's
-# *CLS* says.
+# *CLS* or registers say.
 #
 # **The wrong order of crops.** Whoever views the batch as `[B, 2]` and takes
 # the two entries of a row for one photograph gets this:
