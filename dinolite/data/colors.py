@@ -100,14 +100,22 @@ def gaussian_blur(
     x: Float[Tensor, "n C H W"], sigma: Float[Tensor, "n"]
 ) -> Float[Tensor, "n C H W"]:
     """Blur each picture with its own sigma in pixels, 9 taps per axis, mirrored edges."""
-    n, C, H, W = x.shape
+    H, W = x.shape[2:]
     reach = min(BLUR_KERNEL // 2, H - 1, W - 1)
-    taps = torch.arange(-reach, reach + 1, device=x.device)
-    kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(C, 0)  # [n C, taps]
-    x = F.pad(x, [reach] * 4, mode="reflect").flatten(0, 1)[None]  # [1, n C, H', W']
-    x = F.conv2d(x, kernel[:, None, :, None], groups=n * C)
-    return F.conv2d(x, kernel[:, None, None, :], groups=n * C).view(n, C, H, W)
+    x = F.pad(x, [reach] * 4, mode="reflect")
+    rows, columns = (blur_matrix(sigma, side, reach) for side in (H, W))
+    return rows.mT @ x @ columns  # as matrix products: several times faster than grouped conv2d
+
+
+def blur_matrix(
+    sigma: Float[Tensor, "n"], side: int, reach: int
+) -> Float[Tensor, "n 1 padded side"]:
+    """A column for each blurred pixel: the weights of the padded axis, zero beyond `reach`."""
+    padded = torch.arange(side + 2 * reach, device=sigma.device)[:, None]
+    distance = padded - reach - torch.arange(side, device=sigma.device)  # [padded, side]
+    weights = torch.exp(-0.5 * (distance / sigma[:, None, None, None]) ** 2)
+    weights = weights * (distance.abs() <= reach)
+    return weights / weights.sum(2, keepdim=True)
 
 
 def random_blur(
