@@ -126,6 +126,8 @@ EXERCISES = (
              lambda momentum: (momentum[-1] ** len(momentum)).item()),
             ("every step keeps a share of what is there: shares multiply, they do not average",
              lambda momentum: momentum.mean().item()),
+            ("momentum may change: multiply all of its values, not a power of their mean",
+             lambda momentum: momentum.mean().item() ** len(momentum)),
             ("shares multiply; taking 1 - m away at every step ends below 0",
              lambda momentum: (1 - (1 - momentum).sum()).item()),
         ),
@@ -153,6 +155,13 @@ EXERCISES = (
             ("the order is upside down: the deepest block learns fastest", upside_down),
             ("the blocks are one layer off: block i is layer i + 1, the last one has rate decay",
              one_off),
+            ("all one layer off: the layer of the final norm, depth + 1, has factor 1",
+             lambda name, depth, decay: (
+                 rates(name, depth, decay)[0] * decay, weight_decay(name))),
+            ("the tokens are decayed, whatever the official comment says",
+             lambda name, depth, decay: (
+                 rates(name, depth, decay)[0],
+                 0.0 if "token" in name else weight_decay(name))),
             ("the patch embedding gets 0.2 times the rate of its layer",
              lambda name, depth, decay: (
                  decay ** (depth + 1 - layer(name, depth)), weight_decay(name))),
@@ -173,6 +182,8 @@ EXERCISES = (
              lambda momentum, factor: momentum),
             ("that goes the wrong way: fewer steps, so each must forget more",
              lambda momentum, factor: momentum ** (1 / factor)),
+            ("that goes the wrong way: fewer steps, so each must forget more, not less",
+             lambda momentum, factor: 1 - (1 - momentum) / factor),
             ("close, for momentum near 1; but shares multiply: think of `factor` old steps in one "
              "new step", lambda momentum, factor: 1 - factor * (1 - momentum)),
             ("momentum divided by the factor forgets nearly all in a few steps; shares multiply",

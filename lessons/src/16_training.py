@@ -111,9 +111,9 @@ viz.steps_figure({"three constant rates": spread}, "feature spread")
 plt.show()
 
 # %% [markdown]
-# *Figure: feature spread over 40 steps. The line of rate 0.0000001 stays flat
-# near the bottom. That of 0.001 rises in the second half. That of 1.0 jumps up at
-# once, falls within ten steps and stays close to 0 for most of the rest.*
+# *Figure: feature spread over 40 steps. The line of rate 1e-07 wavers about 0.1
+# and goes nowhere. That of 0.001 climbs, most in the second half. That of 1.0 jumps
+# up at once, falls within ten steps and stays close to 0 for most of the rest.*
 
 # %%
 for (name, values), last in zip(spread.items(), loss.values(), strict=True):
@@ -122,8 +122,8 @@ for (name, values), last in zip(spread.items(), loss.values(), strict=True):
 
 # %% [markdown]
 # Too small: nothing happens. Too large: the first steps throw the net somewhere
-# where all pictures look alike, and no later step brings it back. Between them
-# lies a right rate, and it is not the same at step 0, with random targets, and
+# where all pictures look alike, and 30 more do not bring it back. Between them
+# lies a right rate. It need not be the same at step 0, with random targets, and
 # at the end.
 #
 # ## What is a schedule?
@@ -245,7 +245,8 @@ plt.show()
 # %% [markdown]
 # *Figure: four panels over the percent of the run. ViT-L: the learning rate
 # climbs for a tenth of the run and falls to 0 in a half cosine, weight decay and
-# momentum rise in a half cosine, the temperature climbs and stays. 7B: learning
+# momentum rise in a half cosine, the temperature climbs for longer and stays. 7B:
+# learning
 # rate and temperature climb for a tenth and stay, the other two are level.*
 #
 # > Cosines need the length of the run in advance, and nobody knows how long is
@@ -259,9 +260,9 @@ plt.show()
 # teacher says hardly anything unless sharpened: temperature starts low.
 #
 # > **Watch out.** Two traps of the official files. Durations are in "epochs",
-# > and an [epoch](GLOSSARY.md#epoch) is 1250 iterations there, however many
-# > pictures you have. And `lr` is no rate: it is multiplied by $4\sqrt{B/1024}$
-# > for a batch of $B$.
+# > and an [epoch](GLOSSARY.md#epoch) is 1250 iterations there (1000 for the 7B
+# > model), however many pictures you have. And `lr` is no rate: it is multiplied
+# > by $4\sqrt{B/1024}$ for a batch of $B$ (the rule `sqrt_wrt_1024`).
 
 # %%
 for lr, batch in [(1e-3, 2048), (5e-5, 4096)]:
@@ -325,7 +326,7 @@ viz.bars_figure(factors, xlabel="layer")
 plt.show()
 
 # %% [markdown]
-# *Figure: bars of the learning rate's factor over the layers. ViT-L: almost 0 for
+# *Figure: bars of the learning rate's factor over the layers. ViT-L: below 0.1 for
 # the lowest layers, bending up to 1 at the last. 7B: from above 0.4 up to 1, much
 # flatter.*
 #
@@ -396,7 +397,8 @@ print("same weights:", torch.allclose(times_100, theirs, atol=1e-5))
 #
 # [Gradient clipping](GLOSSARY.md#gradient-clipping) shortens a gradient that is
 # longer than a limit and keeps its direction. By hand: (3, 4) has length 5; with
-# limit 1 it becomes (0.6, 0.8).
+# limit 1 it becomes (0.6, 0.8). The official limit is 3 for ViT-L, 30 for the 7B
+# model.
 
 
 # %%
@@ -433,9 +435,9 @@ viz.steps_figure({"length of a step": steps}, "times lr")
 plt.show()
 
 # %% [markdown]
-# *Figure: two lines over 150 steps. With clipping the step stays near 1
-# throughout. Without, it falls at step 10 and then lies close to 0 until the
-# end.*
+# *Figure: two lines over 150 steps. With clipping the step stays above 0.9.
+# Without, it halves at step 10, sinks further, and from about step 40 on lies
+# close to 0.*
 #
 # The long gradient does not throw the weight far. It *paralyses* it: its square
 # stays in $v$, which forgets one part in 1000 per step. Clipping protects the
@@ -456,8 +458,9 @@ for name, x in lengths.items():
 #
 # ## A run that learns before your eyes
 #
-# The recipe `demo`, shortened to 200 steps, with a shorter warm-up and a higher
-# peak. k-NN looks into 2000 windows instead of all 8000, to save time.
+# The recipe `demo` (32 pictures a step, 128 prototypes), shortened to 200 steps,
+# with a shorter warm-up and a higher peak. k-NN looks into 2000 windows instead
+# of all 8000, to save time.
 
 # %%
 changes = {
@@ -520,6 +523,10 @@ for name, value in baselines.items():
     print(f"{name}: between 18 and 32 percent: {18 < value < 32}")
 print("untrained below raw pixels:", untrained < 100 * pixels.accuracy)
 
+# %% [markdown]
+# An untrained net is *worse* than the pixels it reads: random weights lose
+# something. And this is what the run is fed:
+
 # %%
 draw = loaders.ssl_batches(data, demo, CPU)
 viz.batch_figure(next(draw), demo.crops, pictures=2)
@@ -529,9 +536,6 @@ plt.show()
 # *Figure: two rows, each one small grey window of a photograph as the run sees
 # it: two large crops for the teacher, the same for the student with black squares
 # where patches are hidden (some have none), then eight small crops.*
-#
-# An untrained net is *worse* than the pixels it reads: random weights lose
-# something.
 #
 # ### Watch it
 #
@@ -615,15 +619,15 @@ print("DINO head clipped at the start:", first[norm] > lines["clip"])
 print("DINO loss fell by half:", last[loss] < 0.5 * first[loss])
 
 # %% [markdown]
-# It learned. No label was used, and photographs are recognised better than by the
-# untrained net and by pixels. The loss, meanwhile, did not halve. k-NN is the
-# progress bar, the loss is not.
+# It learned. Labels served for measuring, none for training, and photographs are
+# recognised better than by the untrained net and by pixels. The loss, meanwhile,
+# did not halve. k-NN is the progress bar, the loss is not.
 
 # %% [markdown]
 # ## What should my curves look like?
 #
-# Here is everything the run logged, as `dinolite report` draws it, and what each
-# number did from the first ten steps to the last ten.
+# Here is everything the run logged, as `dinolite show` draws it, and whether
+# each number fell or rose from the first ten steps to the last ten.
 
 # %%
 level = [(10, floor), (200, floor)]
@@ -633,8 +637,8 @@ plt.show()
 # %% [markdown]
 # *Figure: six panels over 200 steps: losses, target entropy with its dotted
 # floor, k-NN with two level lines, feature spread with KoLeo, gradient norms, and
-# the learning rate. Losses fall a little and then lie nearly flat; feature spread
-# rises while KoLeo falls.*
+# the learning rate. Losses fall fast at first, then slowly (in the total, iBOT
+# counts a tenth); feature spread rises while KoLeo falls.*
 
 # %%
 for name in first:
@@ -649,7 +653,7 @@ print(f"floor ln ({K} / {crops}) {floor:.2f}")
 # | number | starts | healthy | alarm |
 # |---|---|---|---|
 # | DINO losses | a little above ln K | fall a little, then flat; may rise later | 0, or ln K together with the entropy |
-# | iBOT loss | a little above half of ln K | as DINO | stays at its start |
+# | iBOT loss | a little above half of ln K (lesson 12) | as DINO | stays at its start |
 # | target entropy | below ln K | clearly between ln K and its floor | ln K, or at the floor from step 1 |
 # | KoLeo | positive | falls, may become negative | rises, inf |
 # | feature spread | low | rises | falls to 0 |
@@ -684,11 +688,11 @@ print("KL fell:", kl["last ten"] < kl["first ten steps"])
 #
 # | question | if no |
 # |---|---|
-# | Does k-NN rise? Then all is well, whatever the loss | go on |
+# | Does k-NN rise? If yes, all is well, whatever the loss | ask on |
 # | Can the step learn one batch by heart (lesson 15)? | a bug in the step |
 # | Is the learning rate above 0 by now? | warm-up longer than the run |
 # | Is target entropy clearly below ln K? | teacher's temperature too high, or nothing learned |
-# | Is there room between ln K and the floor? | K too large for the batch |
+# | Is the floor, ln(K / crops), near 0? | K too large for the batch |
 # | Has the teacher left its random start? | momentum too near 1 |
 # | Does the feature spread stay up? | rate too high, or KoLeo missing |
 
@@ -727,8 +731,9 @@ for m in [0.9, 0.98, 0.994, 0.999]:
 
 # %% [markdown]
 # Almost a third. A teacher remembers about $1/(1-m)$ steps; let the run have
-# several such memories, at least four. Too small a momentum is bad as
-# well: the teacher then copies the student's noise (lesson 14).
+# several such memories, at least four (200 steps at 0.98: 1.8 % are left). Too
+# small a momentum is bad as well: the teacher then copies the student's noise
+# (lesson 14).
 #
 # **Learning rate.** It grows with the root of the batch. Try a few peaks, a factor
 # of 3 apart, in short runs, and compare k-NN, not losses. The official warm-ups
@@ -831,8 +836,8 @@ print("logs alike:", logs[0] == logs[1])
 #
 # ## Common mistakes
 #
-# **The same folder, other settings.** You raise the rate and start again in the
-# old folder.
+# **The same folder, other settings.** You raise the teacher's temperature and
+# start again in the old folder.
 
 # %%
 try:
@@ -936,7 +941,8 @@ check("16.3", schedule)
 # %% [markdown]
 # **16.4** (difficulty 3, 10 minutes) For a backbone parameter `name`, `depth`
 # blocks and layer-wise decay `decay`: the factor of its learning rate and of its
-# weight decay (1.0 or 0.0), as a tuple. The patch embedding gets 0.2 on top.
+# weight decay (1.0 or 0.0), as a tuple in this order. The patch embedding gets
+# 0.2 on top.
 #
 # <details><summary>Hint 1</summary>Layers: 0 for tokens and patch embedding, i + 1
 # for `blocks.i.`, depth + 1 for the rest.</details>
