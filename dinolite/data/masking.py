@@ -33,6 +33,8 @@ class MaskingGenerator:
         max_aspect: float | None = None,
     ) -> None:
         self.height, self.width = input_size
+        self.grid = torch.tensor(input_size)[:, None]
+        self.places = torch.arange(max(input_size))
         half = self.height * self.width // 2
         self.max_num_patches = half if max_num_patches is None else max_num_patches
         self.min_num_patches = min_num_patches
@@ -50,13 +52,14 @@ class MaskingGenerator:
         if len(n_masked) and not 0 <= int(n_masked.min()) <= int(n_masked.max()) <= cells:
             raise ValueError(f"n_masked = {n_masked.tolist()}; a grid has 0 to {cells} patches")
         masks = torch.zeros(len(n_masked), self.height, self.width, dtype=torch.bool)
-        failures = torch.zeros_like(n_masked)
-        while (growing := (masks.sum((1, 2)) < n_masked) & (failures < MAX_TRIES)).any():
-            missing = n_masked - masks.sum((1, 2))
+        hidden, failures = torch.zeros_like(n_masked), torch.zeros_like(n_masked)
+        while (growing := (hidden < n_masked) & (failures < MAX_TRIES)).any():
+            missing = n_masked - hidden
             blocks, possible = self.draw_blocks(missing, generator)
             new = (blocks & ~masks).sum((1, 2))
             accepted = growing & possible & (new > 0) & (new <= missing)
             masks |= blocks & accepted[:, None, None]
+            hidden = hidden + new * accepted
             failures = torch.where(accepted, 0, failures + 1)
         return self.complete(masks, n_masked, generator)
 
@@ -71,12 +74,10 @@ class MaskingGenerator:
         aspect = torch.exp(low + u[1] * (high - low))
         area = area.clamp(min=0)
         side = torch.stack([area * aspect, area / aspect]).sqrt().round()  # [2, n] height, width
-        grid = torch.tensor([[self.height], [self.width]])
-        start = (u[2:] * (grid - side + 1).clamp(min=1)).floor()[:, :, None]  # [2, n, 1]
-        places = torch.arange(max(self.height, self.width))
-        inside = (places >= start) & (places < start + side[:, :, None])  # [2, n, places]
+        start = (u[2:] * (self.grid - side + 1).clamp(min=1)).floor()[:, :, None]  # [2, n, 1]
+        inside = (self.places >= start) & (self.places < start + side[:, :, None])  # [2, n, places]
         blocks = inside[0, :, : self.height, None] & inside[1, :, None, : self.width]
-        return blocks, (side < grid).all(0)
+        return blocks, (side < self.grid).all(0)
 
     def complete(
         self,

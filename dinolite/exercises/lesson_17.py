@@ -184,8 +184,8 @@ EXERCISES = (
         lambda: [(8,), (64,)],
         (
             (
-                "the targets have nothing to tell pictures apart by: all rows are alike, so "
-                "Sinkhorn makes them even",
+                "the targets have nothing to tell pictures apart by: all rows are alike, or "
+                "nearly, so Sinkhorn makes them even",
                 first_only,
             ),
             (

@@ -60,7 +60,7 @@ plt.show()
 #
 # The pictures are small windows of photographs, in grey. On 128 others, the
 # *probe*, we will look at the teacher: always the same ones, so that numbers
-# can be compared.
+# can be compared. They are as large as a global crop, 24 x 24.
 
 # %%
 images, labels = windows.make_windows(2000, "train", seed=1)
@@ -75,14 +75,16 @@ plt.show()
 
 # %% [markdown]
 # *Figure: eight grey windows of 24 x 24 pixels under the names of the
-# photographs that they were cut from: gravel, bricks, grass, a slanting edge,
-# fur.*
+# photographs that they were cut from: speckles of gravel, the dark spot of a
+# retina, a slanting edge, bricks with their joints, blades of grass.*
 #
 # The game is the recipe `demo`, made smaller: width 32, two blocks, $K = 64$
 # [prototypes](GLOSSARY.md#prototype), 40 steps of 32 pictures. iBOT has weight
 # 0, so that the loss is DINO and [KoLeo](GLOSSARY.md#koleo). One seed fixes
 # weights, crops and order: two runs with the same seed differ by what we
 # change, and by nothing else.
+#
+# The 64 global crops of a step are two of each of its 32 pictures.
 
 # %%
 K, STEPS, EVERY, SEEDS = 64, 40, 5, [0, 1, 2]
@@ -116,10 +118,16 @@ print("crops", list(batches[0][0].global_crops.shape))
 print("small crops", list(batches[0][0].local_crops.shape))
 
 # %% [markdown]
-# `look` asks the teacher about the probe. What matters are the features; the
-# *raw* answers, which are the softmax of the scores at the teacher's temperature
-# and nothing more; and the targets, which are what the student is given. `run`
-# is the training loop of lesson 16, with a look every five steps.
+# `look` asks the teacher about the probe and keeps
+#
+# - the features, before the head,
+# - the scores, one per prototype,
+# - the *raw* answers: softmax of the scores at the teacher's temperature, no
+#   balancing,
+# - the targets: what the student is given.
+#
+# `run` is the training loop of lesson 16, with a look before the first step and
+# after every fifth.
 
 # %%
 pixels = (probe / 255 - 0.5) / 0.2  # as the recipe normalises
@@ -155,9 +163,10 @@ def run(seed, change, surgery=None, steps=STEPS):
 # %% [markdown]
 # ## The failure first: the best loss you ever saw
 #
-# One change: no [centring](GLOSSARY.md#centring). The package has no such
-# switch, so we build one: its older centring with a centre that stays 0. Every
-# target is then the raw answer.
+# One change: nothing balances the targets, neither Sinkhorn nor a
+# [centre](GLOSSARY.md#centring). We call it *no centring*. The package has no
+# such switch, so we build one: instead of Sinkhorn its older centring, with a
+# centre that stays 0. Every target is then the raw answer.
 
 
 # %%
@@ -185,15 +194,15 @@ for name, logs in runs.items():
     print(f"{name:12} loss below 1: {low}, one answer for all: {one}")
 
 # %% [markdown]
-# Without centring the loss is close to 0, three times out of three. And the
-# teacher gives one and the same prototype to all 128 pictures. The student
-# agrees, and both have stopped looking.
+# Without centring the loss is below 1, three times out of three. And all 128
+# pictures have the same winner, one prototype. The student agrees, and both have
+# stopped looking.
 #
 # ## My loss went to zero. Is that good?
 #
-# No. With balanced targets the loss
-# cannot get far below their [entropy](GLOSSARY.md#entropy) (lesson 11). A loss
-# near zero means that the targets have no entropy left.
+# No. The DINO loss cannot get below the [entropy](GLOSSARY.md#entropy) of its
+# targets (lesson 11). Near zero they have none left: the teacher is sure of
+# every answer. Here it is sure of the same answer every time.
 
 # %% [markdown]
 # ## By hand: what does an answer tell?
@@ -274,8 +283,9 @@ torch.testing.assert_close(information(p), information_loops(p))
 #
 # The usual monitor looks one step earlier, at the features before the head.
 # Its [feature spread](GLOSSARY.md#feature-spread) is 1 minus the mean cosine of
-# all pairs: 0 if all features point the same way. The package needs no pairs:
-# the mean of all dot products is the square of the mean vector.
+# all pairs (each with itself, too): 0 if all features point the same way. The
+# package needs no pairs: the mean of all dot products is the squared length of
+# the mean vector.
 
 
 # %%
@@ -295,16 +305,16 @@ torch.testing.assert_close(spread(x), spread_loops(x))
 # %% [markdown]
 # ## The switchboard
 #
-# Five more switches, each one change:
+# Five more switches:
 #
-# - *no KoLeo*: its weight is 0; Sinkhorn stays;
+# - *no KoLeo*: its weight is 0;
 # - *neither*: no centring, no KoLeo;
 # - *no sharpening*: the teacher's temperature is the student's, 0.1 (see
 #   [sharpening](GLOSSARY.md#sharpening));
 # - *one object*: teacher and student are the same module;
 # - *wild rate*: 150 times the learning rate.
 #
-# "No centring" above kept KoLeo.
+# *No centring* above kept KoLeo. All others but *neither* keep Sinkhorn.
 
 
 # %%
@@ -359,32 +369,36 @@ for name, logs in runs.items():
 # %% [markdown]
 # One sign per seed. Read it by columns.
 #
-# - **The loss** fell in all runs but one. It shows the wild rate and nothing
-#   else.
+# - **The loss** fell in every row but the last. It shows the wild rate and
+#   nothing else.
 # - **All prototypes in use**, by targets: Sinkhorn makes it so, whatever the
 #   net says. Three broken runs get a plus.
-# - **Spread** gets a plus for *no centring* and *no sharpening*: KoLeo pushes
-#   features apart, the head ignores it.
-# - **Information** has a minus for every broken run.
+# - **Spread** gets a plus for *no centring* and *no sharpening*, both dead:
+#   KoLeo pushes features apart, the head ignores it.
+# - **Information** has a minus for all five broken rows.
 #
 # And *one object* has four plus signs. We come back to it.
 #
-# > **Tutor's note.** Seeds 3 to 7 gave the same signs when this was written.
-# > Three seeds are few; run more when you change something.
+# > **Tutor's note.** We set the limits for the end of *this* game. Seeds 3 to 7
+# > gave the same signs when this was written. Three seeds are few; run more when
+# > you change something.
 
 # %% [markdown]
 # ## Look at it: the curves
+#
+# $H$ is entropy. *H of an answer* is the mean over raw answers, *H of the mean*
+# that of the mean answer; information is the second minus the first.
 
 
 # %%
 MONITORS = {
-    "loss": lambda look: look["loss"],
-    "H of an answer": lambda look: entropy(look["raw"]).item(),
-    "H of the mean": lambda look: entropy(
-        look["raw"].mean(dim=0, keepdim=True)
+    "loss": lambda seen: seen["loss"],
+    "H of an answer": lambda seen: entropy(seen["raw"]).item(),
+    "H of the mean": lambda seen: entropy(
+        seen["raw"].mean(dim=0, keepdim=True)
     ).item(),
-    "information": lambda look: information(look["raw"]).item(),
-    "spread": lambda look: spread(look["features"]).item(),
+    "information": lambda seen: information(seen["raw"]).item(),
+    "spread": lambda seen: spread(seen["features"]).item(),
 }
 
 
@@ -406,9 +420,9 @@ show("healthy", "no centring", "no sharpening")
 plt.show()
 
 # %% [markdown]
-# *Figure: five small plots over 40 steps, three lines a run. No centring: the
-# loss and both entropies fall to 0 within ten steps. No sharpening: both
-# entropies go to ln K, about 4.2. Healthy: the entropy of one answer turns and
+# *Figure: five small plots over 40 steps, three lines a run. No centring: both
+# entropies are 0 from step 5 on, and the loss sinks towards 0. No sharpening:
+# both entropies go to ln K, about 4.2. Healthy: the entropy of one answer turns and
 # falls again while that of the mean stays near ln K, so the information grows.
 # The spread rises in all three.*
 #
@@ -419,8 +433,8 @@ plt.show()
 # %% [markdown]
 # ## My loss stays near ln K
 #
-# In the first plot two runs lie on each other: one healthy, one dead. Is the end
-# of the loss within 0.3 of $\ln K = 4.16$?
+# In the first plot two kinds of run nearly lie on each other: one healthy, one
+# dead. Is the last loss within 0.3 of $\ln K = 4.16$?
 
 # %%
 for name in ["healthy", "no sharpening", "no KoLeo"]:
@@ -452,11 +466,11 @@ plt.show()
 #
 # ## Why is "no KoLeo" broken?
 #
-# Its targets are balanced, its loss fell a little, no number is at an end of
-# its scale. So look at the features. In how many directions do they differ?
-# PCA (lesson 01) gives each direction's share of the variance. From
-# shares to a count: $e^H$ once more, the
-# [effective rank](GLOSSARY.md#effective-rank).
+# Its targets are balanced, its loss fell, its answers are neither all alike nor
+# sure. So look at the features. In how many directions do they differ? PCA
+# (lesson 01) gives each direction's share of the variance. From shares to a
+# count: $e^H$ (lesson 11), the [effective rank](GLOSSARY.md#effective-rank). It
+# is 1 if one direction has everything, 4 if four share it evenly.
 
 
 # %%
@@ -478,8 +492,8 @@ plt.show()
 
 # %% [markdown]
 # *Figure: bars for the first eight directions. Without KoLeo the first has
-# more than nine tenths of the variance. Untrained it has a little less. In the
-# healthy run it has under a third, and five directions have a visible share.*
+# more than nine tenths of the variance, untrained about eight tenths. In the
+# healthy run it has under a third, and six directions have a visible share.*
 
 # %%
 for name in ["healthy", "no KoLeo"]:
@@ -501,8 +515,9 @@ for name in ["healthy", "no KoLeo"]:
 # %% [markdown]
 # ## Did it collapse?
 #
-# The four kinds, as a function you can take along. It wants raw answers and
-# features of at least about a hundred pictures.
+# Three kinds show in the answers and features. Here is a function you can take
+# along; it wants at least about a hundred pictures. The fourth kind, a wild rate,
+# shows in the loss.
 
 
 # %%
@@ -533,6 +548,9 @@ for name, logs in runs.items():
 #
 # > **Watch out.** *Alive* is not *learned*: an untrained net may answer
 # > differently to different pictures, too. What it learned, lesson 18 measures.
+# > And early on, this function may call a healthy run dead: in the curves above
+# > its information passes a tenth of $\ln K$, 0.42, for good only in the second
+# > half.
 
 # %% [markdown]
 # ## The loss explodes: a wild rate
@@ -546,9 +564,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the same five plots. The loss of the wild runs shoots up to several
-# times its start. Their two entropies end low, their information may jump in
-# the first steps and then lies at 0, and their spread stays far below the
-# healthy one.*
+# times its start. Their two entropies end low. Their information and spread may
+# jump in the first steps; from step 10 on, the information lies at 0 and the
+# spread far below the healthy one.*
 
 # %%
 for name in ["healthy", "wild rate"]:
@@ -558,10 +576,10 @@ for name in ["healthy", "wild rate"]:
     print(f"{name:10} large scores {large}, targets nearly even {flat}")
 
 # %% [markdown]
-# Large means above 0.6, three times what healthy scores reach. Huge steps make
-# huge weights, and at a temperature of 0.02 softmax hears only the winner.
-# Features are alike, so it is the same winner for all. Balanced targets
-# say "even", the student answers "this one": that is why the loss is high.
+# Large means above 0.6, which no healthy score reaches. Huge steps make large
+# weights, and at a temperature of 0.02 softmax hears little but the winner.
+# Features are alike, so it is the same winner for all. Balanced targets say
+# "even", the student answers "this one": that is why the loss is high.
 #
 # Warm-up and clipping were on in these runs and did not save them: AdamW divides
 # a gradient by its size, so the *rate* sets how far weights move.
@@ -624,12 +642,14 @@ for seed in SEEDS:
 # ## How do I see it coming?
 #
 # Before the run, from the settings: is the teacher's temperature below the
-# student's 0.1? Is there a centring? Is the KoLeo weight above 0? Is momentum
-# above 0, and below 1? During it: look early. Here is the information at step
-# 10, a quarter of the run.
+# student's 0.1? Are targets balanced? Is the KoLeo weight above 0? Does momentum
+# start above 0, and below 1? Are teacher and student two objects?
+#
+# During it: look early. Here is step 10, a quarter of the run. *Gone* means below
+# 0.05, far below the limit for the end.
 
 # %%
-for name in ["healthy", "no centring", "neither", "no sharpening"]:
+for name in ["healthy", *list(runs)[1:5]]:
     early = [log[10 // EVERY] for log in runs[name]]
     low = [bool(information(seen["raw"]) < 0.05) for seen in early]
     pairs = zip(early, runs[name], strict=True)
@@ -638,10 +658,9 @@ for name in ["healthy", "no centring", "neither", "no sharpening"]:
     print(f"{'':14} information gone {low}")
 
 # %% [markdown]
-# At step 10 three broken games are dead, and every loss has fallen. "No KoLeo"
-# is not in the list: its information stays small but does not vanish, so look at
-# the rank. And the wild rate jumps about before it dies; there the loss is the
-# early sign.
+# At step 10 three broken games are dead, and every loss has fallen. The
+# information of "no KoLeo" is not gone, only small; look at the rank. And that
+# of the wild rate may jump before it dies; there the loss is the early sign.
 #
 # > **Tutor's note.** In your own runs, `metrics.jsonl` has the target entropy,
 # > its floor and the spread. Add the raw information when you change a loss.
@@ -656,8 +675,8 @@ for name in ["healthy", "no centring", "neither", "no sharpening"]:
 def draw(switch, seed):
     pair = {"healthy": stored["healthy"], switch: stored[switch]}
     one = {
-        name: {title: [lines[seed]] for title, lines in curves.items()}
-        for name, curves in pair.items()
+        name: {title: [lines[seed]] for title, lines in plots.items()}
+        for name, plots in pair.items()
     }
     return viz.monitors_figure(one, STEPS)
 
@@ -666,8 +685,8 @@ viz.explore(draw, switch=list(runs)[1:], seed=SEEDS)
 
 # %% [markdown]
 # *Figure: two lists, switch and seed, and below them the five plots for no
-# centring and seed 0 beside the healthy run: loss and entropies at 0, spread as
-# in health.*
+# centring and seed 0 beside the healthy run: entropies at 0, loss near it, spread
+# as in health.*
 #
 # ## Against someone else
 #
@@ -754,7 +773,7 @@ check("17.1", informations)
 
 # %% [markdown]
 # **17.2** (difficulty 2, 5 minutes) How many prototypes does a net use, as a
-# number that need not be whole? From answers `p`, [n, K], by $e^H$.
+# number that need not be whole? Return it, from answers `p`, [n, K], by $e^H$.
 #
 # <details><summary>Hint 1</summary>The mean first, over pictures.</details>
 # <details><summary>Hint 2</summary>A mean may hold zeros: `clamp` before
@@ -771,7 +790,7 @@ check("17.2", in_use)
 # %% [markdown]
 # **17.3** (difficulty 3, 8 minutes) An alarm. `values[i]` is the information at
 # step `i * every`. It rings as soon as `patience` looks in a row were below
-# `least`. Return the step at which it rings, or None if it never does.
+# `least`. Return the step of the look at which it rings, or None.
 #
 # <details><summary>Hint 1</summary>Count low looks.</details>
 # <details><summary>Hint 2</summary>What does a good look do to the
@@ -787,9 +806,9 @@ check("17.3", alarm)
 
 # %% [markdown]
 # **17.4** (difficulty 4, 12 minutes) Change the design: hide a net. Return scores
-# [n, n] whose raw softmax (temperature 1) gives one prototype to all pictures,
-# while Sinkhorn's targets give each picture its own. Explain to yourself why
-# Sinkhorn can see what softmax cannot.
+# [n, n] (a row per picture) whose raw softmax gives one prototype to all
+# pictures, while Sinkhorn's targets give each picture its own; both at
+# temperature 1. Explain to yourself why Sinkhorn can see what softmax cannot.
 #
 # <details><summary>Hint 1</summary>Sinkhorn divides each column by its
 # sum.</details>
