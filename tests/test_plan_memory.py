@@ -1,5 +1,7 @@
 """The plan on paper against what small runs really keep."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -145,3 +147,20 @@ def test_a_table_by_hand() -> None:
     assert moved["student's gradients, summed"] == 2 * student
     assert "Gram teacher" in table(c, 2)
     assert memory(c, 1)["student, float32 shares"] == 4 * student
+
+
+def test_the_page_says_what_the_planner_says() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text("utf8")
+
+    def plan(gpus: int, recompute: str) -> dict[str, float]:
+        changes = [f"train.checkpointing_full={recompute}"]
+        return memory(load_config("official_vit7b_pretrain", changes), gpus)
+
+    plans = [plan(n, r) for n in (8, 32, 256) for r in ("false", "true")]
+    for name in plans[0]:
+        cells = " | ".join(f"{p[name] / 2**30:.1f}" for p in plans)
+        assert f"| {name} | {cells} |" in page
+    sums = " | ".join(f"**{sum(p.values()) / 2**30:.1f}**" for p in plans)
+    assert f"| **sum** | {sums} |" in page
+    for name, size in traffic(load_config("official_vit7b_pretrain"), 256).items():
+        assert f"| {name} | {size / 2**30:.1f} |" in page
