@@ -704,7 +704,9 @@ plt.show()
 # too, and prototypes that run after them learn noise. With the marks fixed, the
 # part before them has to move.
 #
-# How is it done? By a learning rate of 0 for this one matrix.
+# How is it done? By a learning rate of 0 for this one matrix. Below, a head for
+# width 192 with 16 prototypes; 0.9 and 0.2 are factors of other layers' rates
+# (lesson 16) and do not matter here.
 
 # %%
 torch.manual_seed(8)
@@ -887,7 +889,7 @@ check("09.3", parameters)
 # <details><summary>Hint 1</summary>The formula stands under "Who teaches the
 # prototypes?", for one feature.</details>
 # <details><summary>Hint 2</summary>A sum over b of [K] times [d] is one matrix
-# product: `(q - p).T @ z`.</details>
+# product, with one side transposed.</details>
 # <details><summary>Hint 3</summary>Three more factors: temperature, B, learning
 # rate. And the sign.</details>
 

@@ -143,7 +143,7 @@ for name, hide in {"whole": None, "half hidden": mask}.items():
     gap = kl(p, answers(copy, person, hide))  # [1, 256]
     weight = copy["ibot_head"].last_layer.weight
     slope = torch.autograd.grad(gap.mean(), weight)[0].abs().max()
-    print(f"{name}: a gradient of any size: {bool(slope > 1e-3)}")
+    print(f"{name}: a gradient above 0.001: {bool(slope > 1e-3)}")
     maps[f"KL, {name}"] = gap.detach().view(16, 16)
 largest = maps["KL, whole"].abs().max()
 print("KL of the whole crop is 0:", bool(largest < 1e-5))
@@ -177,7 +177,8 @@ plt.show()
 
 # %% [markdown]
 # Now with one random crop of each photograph, 64 x 64 pixels, so 8 x 8 patches.
-# `zoom` and `shift` choose a square, as in lesson 11.
+# `zoom` and `shift` choose a square, as in lesson 11. Unlike in a real run, the
+# student has a start of its own: it must learn the teacher's numbering, too.
 
 
 # %%
@@ -727,8 +728,8 @@ print("scores", list(z.shape), "hidden", golden["masks"].sum(1).tolist())
 print(f"loss {loss:.4f}, gradient and dense loss: all equal")
 
 # %% [markdown]
-# Its scores are random and of size 1, so the student is sure and wrong: far above
-# ln 96.
+# Its scores are random and of size 1, so the student is sure and wrong: above
+# ln 96, which is 4.56.
 #
 # ## Common mistakes
 #
@@ -762,8 +763,10 @@ print(f"loss {wrong / ln_K:.2f} ln K instead of {looped / ln_K:.2f} ln K")
 cost = ibot.cross_entropy(toy_scores, toy_targets) / ln2  # [M]
 print(f"plain mean {cost.mean():.4f}")
 print(f"by weights {(cost * toy_weight).sum() / 4:.4f}")
-say = torch.tensor([2 / 6, 4 / 6])
-print("say of crops 1 and 2, plain:", [round(x, 2) for x in say.tolist()])
+places, _ = collate.mask_positions(toy)  # [M]
+owner = places // toy.shape[1]  # [M], the crop of each hidden patch
+say = torch.bincount(owner)[owner.unique()] / len(owner)
+print("say of the masked crops, plain:", [round(x, 2) for x in say.tolist()])
 
 # %% [markdown]
 # ## Exercises
@@ -796,8 +799,8 @@ check("12.1", start)
 # patch.</details>
 # <details><summary>Hint 2</summary>Make one axis of crops and
 # patches.</details>
-# <details><summary>Hint 3</summary>`x.flatten(0, 1)`, and index
-# it.</details>
+# <details><summary>Hint 3</summary>`flatten` with two arguments, then
+# square brackets.</details>
 
 
 # %%
