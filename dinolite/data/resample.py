@@ -58,9 +58,11 @@ def central_boxes(sizes: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 4"]:
 
 def cubic(x: Tensor) -> Tensor:
     """Keys' cubic kernel with a = -1/2, zero from 2 on."""
-    x = x.abs().clamp(max=2)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2  # 0 at 2
+    x = x.abs().clamp_(max=2)
+    # (1.5 x - 2.5) x^2 + 1 below 1, ((-0.5 x + 2.5) x - 4) x + 2 above, 0 at 2; in place, because
+    # these matrices are the largest thing that making a batch of small crops has to compute
+    near = (1.5 * x).sub_(2.5).mul_(x).mul_(x).add_(1)
+    far = (-0.5 * x).add_(2.5).mul_(x).sub_(4).mul_(x).add_(2)
     return torch.where(x < 1, near, far)
 
 
@@ -77,8 +79,8 @@ def resize_matrix(
     scale = length / size_out
     centres = start + outputs[:, None] * scale  # [*n, size_out, 1]
     weights = cubic((pixels - centres) / scale.clamp(min=1))
-    weights = weights * ((pixels > start) & (pixels < start + length))
-    return weights / weights.sum(-1, keepdim=True)
+    weights.mul_((pixels > start) & (pixels < start + length))
+    return weights.div_(weights.sum(-1, keepdim=True))
 
 
 def crop_and_resize(
