@@ -282,8 +282,8 @@ for name in ["student", "teacher"]:
 # The counts $(1-m)\,m^k$ shrink for ever and never reach 0. Two numbers say how
 # long that takes:
 #
-# - the **memory**, about $1/(1-m)$ steps: nearly two thirds of the teacher come
-#   from them;
+# - the **memory**, about $1/(1-m)$ steps: for m near 1 nearly two thirds of
+#   the teacher come from them;
 # - the **half-life** $\ln 0.5 / \ln m$: after so many steps a student counts half.
 
 # %%
@@ -337,7 +337,7 @@ viz.explore(turn, momentum=(0.0, 1.0, 0.02, 0.9))
 # $$(1-m)^2 (1 + m^2 + m^4 + \dots) = \frac{(1-m)^2}{1 - m^2} =
 # \frac{1-m}{1+m}.$$
 #
-# With $m = 0.9$ that is $0.1 / 1.9$, about a nineteenth.
+# With $m = 0.9$ that is $0.1 / 1.9$, a nineteenth.
 
 # %% [markdown]
 # A real student does not jump anew: a step of SGD starts where the last one
@@ -378,8 +378,8 @@ for m in [0.0, 0.5, 0.9, 0.98]:
     print("4000 students agree:", right)
 
 # %% [markdown]
-# No weight of the student is ever better than the others, and their mean is far
-# better than all. Here in two dimensions: the loss is lowest in the middle.
+# Once settled, no step's student is better than another's on average, and their
+# mean is far better than a typical one. Here in two dimensions: the loss is lowest in the middle.
 
 # %%
 draw = torch.Generator().manual_seed(1)
@@ -511,9 +511,9 @@ viz.points_figure(at, found, "step", "accuracy (%)")
 plt.show()
 
 # %% [markdown]
-# *Figure: three panels, one per seed. The student's line starts higher and then
-# jumps up and down between about eighteen and twenty-seven percent. The teacher's
-# starts lower, overtakes it within 100 steps, and then runs above it.*
+# *Figure: three panels, one per seed. The student's line starts higher and, from
+# step 200, jumps up and down between about eighteen and twenty-seven percent. The
+# teacher's starts lower, overtakes it, and then runs above it almost everywhere.*
 
 # %%
 for name, lines in found.items():
@@ -553,9 +553,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: three panels, k-NN of student and teacher at steps 0, 60 and 120, with a dashed
-# line for the untrained net. The students of all three momenta rise well above
-# it. At 0 teacher and student are one line, at 0.98 two lines near each other; at
-# 1 the teacher lies on the dashed line.*
+# line for the untrained net. The students of all three momenta are well above
+# it at step 120. At 0 teacher and student are one line; at 0.98 the teacher's lags
+# behind at step 60 and is nearer at 120; at 1 it lies on the dashed line.*
 
 # %%
 last = {name: lines["student"][-1] for name, lines in knn.items()}
@@ -774,7 +774,7 @@ print(list(ours.shape), "equal to torch's after 5 steps")
 #
 # - **Long enough** to average the noise of many batches: tens of steps.
 # - **Short against the run.** After 4.6 memories 1 percent of the random start is
-#   left, so a run should have ten memories or more.
+#   left, so a run should have five memories at least, better ten.
 #
 # Here are a few recipes.
 
@@ -902,7 +902,8 @@ check("14.2", shares)
 # %% [markdown]
 # **14.3** (difficulty 3, 8 minutes) `teacher` and `student` are dictionaries from
 # names to tensors, `buffers` is a set of names that are no parameters. Return the
-# next teacher, a dictionary with all names.
+# teacher after one update with `momentum`: a new dictionary with all names; leave
+# the inputs as they are.
 #
 # <details><summary>Hint 1</summary>Two kinds of names, two rules.</details>
 # <details><summary>Hint 2</summary>Whose buffers does the teacher keep?</details>
@@ -920,8 +921,8 @@ check("14.3", next_teacher)
 # %% [markdown]
 # **14.4** (difficulty 3, 8 minutes) A student is at its goal but for noise of
 # variance `noise`, new at every step; the goal moves by `drift` per step. How
-# large is the teacher's squared error in the mean? A number. (Here the student
-# itself is not late, and $\rho = 0$.)
+# large is the teacher's mean squared error, long after the start? A number. (Here
+# the student itself is not late, and $\rho = 0$.)
 #
 # <details><summary>Hint 1</summary>Noise left plus delay squared.</details>
 # <details><summary>Hint 2</summary>The noise is the sum of squared
@@ -940,8 +941,9 @@ check("14.4", teacher_error)
 # %% [markdown]
 # **14.5** (difficulty 4, 10 minutes) Change the design. `momenta` [n] is any
 # schedule. Return the mean age of the students inside the last teacher, in steps,
-# without the share of the start; the newest has age 0. Then try schedules of your
-# own, such as one that *falls*. Which part of the run do they keep?
+# as a Python float, without the share of the start; the newest has age 0. Then
+# compare 500 steps of 0.98, of a line from 0.98 up to 1, and of one from 1 down to
+# 0.98: which part of the run does each keep?
 #
 # <details><summary>Hint 1</summary>A student enters with 1 - m of its own
 # step.</details>
@@ -968,7 +970,7 @@ print(progress("14"))
 #   the package's and to torch's.
 # - A momentum remembers about $1/(1-m)$ steps; a student counts half after a
 #   half-life.
-# - Noise falls to $(1-m)/(1+m)$, delay grows as $m/(1-m)$: a valley, whose
+# - Independent noise falls to $(1-m)/(1+m)$, delay grows as $m/(1-m)$: a valley, whose
 #   bottom moves as the student slows down.
 # - Parameters are averaged, after the optimiser's step; buffers are copied once.
 # - You choose by the memory: tens of steps, and ten times into the run.
