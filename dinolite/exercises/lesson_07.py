@@ -114,10 +114,7 @@ EXERCISES = (
                 "those are the crops of one photograph; there are B of them",
                 lambda B, L, g, s: ((2, 3, g, g), (L, 3, s, s)),
             ),
-            (
-                "local crops have their own, smaller size",
-                lambda B, L, g, s: ((2 * B, 3, g, g), (L * B, 3, g, g)),
-            ),
+            ("local crops are smaller", lambda B, L, g, s: ((2 * B, 3, g, g), (L * B, 3, g, g))),
         ),
     ),
     Exercise(
@@ -159,10 +156,7 @@ EXERCISES = (
                 lambda x, f: stretch(x, luma(x), f).clamp(0, 1),
             ),
             ("some values leave the range from 0 to 1: clamp", unclamped),
-            (
-                "factor 1 must change nothing and 0 give grey; yours does the opposite",
-                lambda x, f: contrast(x, 1 - f),
-            ),
+            ("factor 1 changes nothing, 0 gives grey; swapped", lambda x, f: contrast(x, 1 - f)),
         ),
         picture=side_by_side,
     ),
@@ -172,10 +166,7 @@ EXERCISES = (
         counted,
         lambda: [(2, 8), (2, 1), (3, 4)],
         (
-            (
-                "the diagonal: a global crop does not meet itself",
-                lambda G, L: torch.ones(G, G + L, dtype=torch.bool),
-            ),
+            ("the diagonal does not count", lambda G, L: torch.ones(G, G + L, dtype=torch.bool)),
             ("rows are the teacher's views, columns the student's", lambda G, L: counted(G, L).mT),
             (
                 "the teacher never sees local crops: it has only G rows",
@@ -200,10 +191,7 @@ EXERCISES = (
                 lambda a, b: shared(a, b) / (area(a) + area(b) - shared(a, b)),
             ),
             ("that is the share of b; a comes first", lambda a, b: shared(a, b) / area(b)),
-            (
-                "a box is (top, left, height, width); you read the last two as bottom and right",
-                as_corners,
-            ),
+            ("a box is (top, left, height, width); yours ends in bottom and right", as_corners),
             ("that is the shared area; divide by the area of a", shared),
         ),
     ),

@@ -152,10 +152,7 @@ EXERCISES = (
                 "upside down: True means hidden, and the positions are those of hidden patches",
                 lambda indices, n_crops, N: ~masks_from(indices, n_crops, N),
             ),
-            (
-                "every crop got the holes of all crops: position // N says which crop it is",
-                first_crop_only,
-            ),
+            ("every crop got the holes of all: position // N says whose it is", first_crop_only),
         ),
     ),
     Exercise(
@@ -180,18 +177,12 @@ EXERCISES = (
         exposed,
         some_masks,
         (
-            (
-                "your neighbours go around the edge: roll brings the last column to the first",
-                around_the_edge,
-            ),
+            ("neighbours go around the edge: roll brings the last column first", around_the_edge),
             (
                 "you count what lies beyond the edge as visible; there is nothing to see",
                 lambda mask: touching(mask, beyond=True).sum().item() / mask.sum().item(),
             ),
-            (
-                "diagonal neighbours count in yours; only above, below, left and right do",
-                eight_neighbours,
-            ),
+            ("diagonals count in yours; only above, below, left and right do", eight_neighbours),
             (
                 "divided by all patches; the share is one of the hidden ones",
                 lambda mask: touching(mask).sum().item() / mask.numel(),

@@ -100,7 +100,7 @@ print(f"squeezed {cosines(squeezed).mean():.2f}")
 
 # %% [markdown]
 # Equal scores, so equal DINO loss, and [Sinkhorn](GLOSSARY.md#sinkhorn-knopp)
-# sees nothing either. All three look behind the head. In front of it the
+# sees nothing either. DINO, iBOT and Sinkhorn look behind the head. In front of it the
 # features may crowd together and nobody minds. You will: stored in 16 bits, the
 # bundle no longer tells who is near whom.
 
@@ -173,7 +173,8 @@ print(f"features {list(four.shape)}, KoLeo {by_hand:.2f}")
 
 # %% [markdown]
 # C calls B its nearest, but B prefers A. *Nearest* is not mutual.
-#
+
+# %% [markdown]
 # ## By hand: who is pushed where?
 #
 # Take the term of A, $-\frac14 \log |A - B|$. Downhill, it moves A straight away
@@ -181,7 +182,7 @@ print(f"features {list(four.shape)}, KoLeo {by_hand:.2f}")
 # harder.**
 #
 # A occurs in three terms: its own, that of B, and that of D, who calls A its
-# nearest. Together
+# nearest. Strength $1/d$ along $(A - D)/d$ is $(A - D)/d^2$, with $d^2 = 2$ for D:
 #
 # $$\tfrac14\Big(2\,\frac{A - B}{1} + \frac{A - D}{2}\Big) = (0.375, -0.308).$$
 #
@@ -543,7 +544,7 @@ print("eps in float16:", torch.tensor(1e-8).half().item())
 # be the other crop of the same picture, and DINO asks the two to be *equal*.
 #
 # By hand: DINO's pull is played by the squared distance $d^2$, and KoLeo on both
-# together by $-2w \log d$ with $w = 0.1$. The slope $2d - 2w/d$ is 0 at $d =
+# together by $-2w \log d$ with $w = 0.1$, one term for each crop. The slope $2d - 2w/d$ is 0 at $d =
 # \sqrt{w} = 0.32$. There they stop. Five pictures on the circle:
 
 
@@ -604,7 +605,7 @@ for k in [1, 2, 3]:
 #
 # With `distributed=True` the features of all processes are gathered, with
 # gradient, and searched in groups of `loss_group_size`: a GPU with few pictures
-# then still finds a far enough choice of neighbours (lesson 23).
+# then still has enough features to search among (lesson 23).
 
 # %% [markdown]
 # ## Look: KoLeo alone on a net
@@ -831,8 +832,7 @@ check("13.4", koleo_of_crops)
 # the log.</details>
 # <details><summary>Hint 2</summary>`clamp` has a gradient of 0 where it
 # cuts.</details>
-# <details><summary>Hint 3</summary>From above (`max=`), and divide by `far`
-# inside the log.</details>
+# <details><summary>Hint 3</summary>From above (`max=`).</details>
 
 
 # %%
@@ -851,7 +851,7 @@ print(progress("13"))
 # - You computed -0.17 for four points, and drew the push on each: away from the
 #   nearest, and from those who call you nearest.
 # - You wrote a loop, a matrix, a search, and met the official loss and gradient.
-# - You can explain 12 (a fresh net), below zero (all is well), inf (16 bits).
+# - You can explain 12 (a fresh net), below zero (all is well), inf (float16).
 # - You saw crops stay apart when both are searched together.
 # - You broke a head, and KoLeo did not notice.
 #

@@ -209,7 +209,7 @@ plt.show()
 # %% [markdown]
 # *Figure: two tables of five rows, the student's crops, and two columns, the
 # teacher's. Left made-up losses of each pair, right a 1 where the pair counts:
-# everywhere but at the top left and one step down its diagonal.*
+# everywhere but in the first row left and in the second row right.*
 #
 # In these made-up losses the large-large pairs have mean 3, the small-large
 # ones mean 4, and all eight 3.75, the first two terms above. The 9s do not
@@ -498,7 +498,7 @@ for name, part in model.student.items():
 #
 # Your memory holds three photographs, the recipe wants six. People then add up
 # the gradients of two half batches before they take one step. For a classifier
-# this gives the same gradient as one whole batch. **Here too?**
+# without BatchNorm this gives the same gradient as one whole batch. **Here too?**
 
 
 # %%
@@ -615,8 +615,8 @@ viz.steps_figure({"distance from the start": way}, "norm")
 plt.show()
 
 # %% [markdown]
-# *Figure: two lines over 30 steps. The student's distance from its start rises
-# at once; the teacher's line stays far below it and bends upwards slowly.*
+# *Figure: two lines over 30 steps. The student's distance from its start is 0
+# until step 1, then rises; the teacher's line stays far below it and bends upwards slowly.*
 #
 # After step 0: nothing. The learning rate climbs from 0 during the first steps,
 # so the very first moves no weight, and a loss that is the same at steps 0 and 1 is no bug.
@@ -701,7 +701,7 @@ for what, results in good.items():
 
 # %% [markdown]
 # Every loss, every gradient norm, and every weight of student and teacher after
-# three steps. A mistake anywhere on the way, in crops, heads, losses, clipping,
+# three steps. A mistake on the way from the crops on, in heads, losses, clipping,
 # layer-wise learning rates or EMA, would show in the last line.
 
 # %% [markdown]
@@ -747,8 +747,7 @@ plt.show()
 # targets rise to it.*
 
 # %% [markdown]
-# The *total* of the spoiled batch falls, by KoLeo, by iBOT, and by unlearning
-# random opinions. The DINO loss tells the truth: it sits at $\ln K$, where one
+# The *total* of the spoiled batch falls all the same. The DINO loss tells the truth: it sits at $\ln K$, where one
 # knows nothing, and the teacher soon knows nothing either. **Always plot the terms, never the total alone.**
 #
 # And the good one does not reach 0. A cross-entropy is never below the
@@ -818,7 +817,8 @@ for times in [1, 2, 3]:
 
 # %% [markdown]
 # So two lines for your own code: after a few steps teacher and student must
-# differ, and the norm of the gradient must not grow with the number of steps.
+# differ, and the norm of the gradient must not grow in proportion to the number of
+# steps.
 
 # %% [markdown]
 # ## Exercises
@@ -867,8 +867,8 @@ check("15.2", dino_weights)
 #
 # <details><summary>Hint 1</summary>Give crops and pictures an axis
 # each.</details>
-# <details><summary>Hint 2</summary>`unflatten(0, (n, B))`: the axis that changes
-# slowly comes first.</details>
+# <details><summary>Hint 2</summary>The axis that changes slowly comes
+# first.</details>
 
 
 # %%
