@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import augment, backbone, learning, lightly, memory, roofline, scaling, step
-from benchmarks.record import Table, print_table, run, write
+from benchmarks.record import Table, print_table, start, write
 
 ALL: dict[str, Callable[[], Table]] = {
     "backbone": backbone.measure,
@@ -43,4 +43,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

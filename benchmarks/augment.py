@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, device, print_table, start
 from benchmarks.timing import alternate
 from dinolite.data.augmentations import BatchedAugmentation, DataAugmentationDINO
 from dinolite.data.scenes import make_scenes
@@ -50,4 +50,4 @@ def main(batch: int = 64, rounds: int = 9) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

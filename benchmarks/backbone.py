@@ -13,7 +13,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, device, print_table, start
 from benchmarks.timing import alternate, ratios
 from dinolite.config import StudentConfig
 from dinolite.models.sizes import SIZES, build_backbone
@@ -123,4 +123,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

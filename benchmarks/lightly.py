@@ -25,7 +25,7 @@ import typer
 from PIL import Image
 from torch import nn
 
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, device, print_table, start
 from benchmarks.timing import Timing, ratios, synchronize
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import load_pictures
@@ -197,4 +197,4 @@ def main(batch: int = 8, steps: int = 8) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

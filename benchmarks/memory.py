@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.backbone import autocast_call, models
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, device, print_table, start
 
 MEGA = 1e6
 
@@ -57,4 +57,4 @@ def main(size: str = "vit_small", batch: int = 4, side: int = 224) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

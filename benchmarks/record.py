@@ -122,7 +122,7 @@ def print_table(table: Table) -> None:
     Console(width=120).print(shown)
 
 
-def run(main: Callable[..., None]) -> None:
+def start(main: Callable[..., None]) -> None:
     """Start a benchmark from the command line; one thread unless OMP_NUM_THREADS says more."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     typer.run(main)

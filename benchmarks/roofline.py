@@ -7,19 +7,13 @@ are measured, a step's operations are counted by PyTorch, and its time is measur
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
-import typer
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, device, print_table, start
+from benchmarks.runs import Overrides, Recipe, open_recipe, sizes_of, table_name
 from benchmarks.timing import Timing, alternate
-from dinolite.config import load_config
-from dinolite.data.datasets import load_pictures
-from dinolite.data.loaders import ssl_batches
-from dinolite.train.run_folder import data_settings
-from dinolite.train.state import make_state
 from dinolite.train.train import train_step
 
 SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices
@@ -44,10 +38,8 @@ def copy(to: torch.device) -> tuple[Callable[[], object], float]:
 def measure(recipe: str = "demo", overrides: list[str] | None = None, rounds: int = 15) -> Table:
     """Rates, the step's operations and time, and the share of the matrix rate that it reaches."""
     to = device()
-    config = load_config(recipe, overrides or [])
-    state = make_state(config, to)
-    pictures = load_pictures(split="train", **data_settings(config))
-    batches = iter(ssl_batches(pictures, config, to))
+    run = open_recipe(recipe, overrides)
+    state, batches = run.state, run.batches
     train_step(state, next(batches))
     with FlopCounterMode(display=False) as counter:
         train_step(state, next(batches))
@@ -59,7 +51,7 @@ def measure(recipe: str = "demo", overrides: list[str] | None = None, rounds: in
     )
     rate, speed = best(per_product, timings["product"]), best(moved, timings["copy"])
     reached = operations / timings["step"].median
-    images = config.train.batch_size_per_gpu
+    images = state.config.train.batch_size_per_gpu
     rows: list[list[object]] = [
         ["matrix product, GFLOP/s (best round)", rate / GIGA],
         ["copy, GB/s (best round)", speed / GIGA],
@@ -70,14 +62,9 @@ def measure(recipe: str = "demo", overrides: list[str] | None = None, rounds: in
         ["share of the matrix rate, %", 100 * reached / rate],
         ["break-even, operations a byte", rate / speed],
     ]
-    c = config.crops
-    sizes = (
-        f"recipe {recipe} {' '.join(overrides or [])}: batch {images}, 2 x {c.global_crops_size} "
-        f"and {c.local_crops_number} x {c.local_crops_size} px"
-    )
     note = "operations: products and attention, forward and backward, as FlopCounterMode counts"
-    name = "roofline" if recipe == "demo" else f"roofline {recipe}"
-    return Table(name, sizes, ["what", "value"], rows, note)
+    sizes = sizes_of(run, recipe, overrides)
+    return Table(table_name("roofline", recipe), sizes, ["what", "value"], rows, note)
 
 
 def best(amount: float, timing: Timing) -> float:
@@ -86,12 +73,12 @@ def best(amount: float, timing: Timing) -> float:
 
 
 def main(
-    recipe: str = "demo",
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+    recipe: Recipe = "demo",
+    overrides: Overrides = None,
     rounds: int = 15,
 ) -> None:
     print_table(measure(recipe, overrides, rounds))
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

@@ -15,13 +15,9 @@ from statistics import median
 
 import torch
 
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, print_table, start
+from benchmarks.runs import open_recipe
 from benchmarks.timing import alternate
-from dinolite.config import load_config
-from dinolite.data.datasets import load_pictures
-from dinolite.data.loaders import ssl_batches
-from dinolite.train.run_folder import data_settings
-from dinolite.train.state import make_state
 from dinolite.train.train import train_step
 
 # what, value of the setting that is doubled, overrides of the recipe `demo`
@@ -39,11 +35,8 @@ PROCESS_STEPS = 12
 
 def stepper(overrides: list[str]) -> tuple[Callable[[], object], int]:
     """A function that takes one whole step, data included; and the batch."""
-    config = load_config("demo", overrides)
-    state = make_state(config, device())
-    pictures = load_pictures(split="train", **data_settings(config))
-    batches = iter(ssl_batches(pictures, config, state.device))
-    return lambda: train_step(state, next(batches)), config.train.batch_size_per_gpu
+    state, _, batches = open_recipe("demo", overrides)
+    return lambda: train_step(state, next(batches)), state.config.train.batch_size_per_gpu
 
 
 def doubled(rounds: int) -> list[list[object]]:
@@ -105,4 +98,4 @@ def main(rounds: int = 7) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

@@ -11,20 +11,14 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
 
-import typer
-from torch import nn
-
-from benchmarks.record import Table, device, print_table, run
+from benchmarks.record import Table, print_table, start
+from benchmarks.runs import Overrides, Recipe, open_recipe, sizes_of, table_name
 from benchmarks.timing import synchronize
-from dinolite.config import load_config
+from dinolite import sharding
 from dinolite.data.collate import SSLBatch
-from dinolite.data.datasets import load_pictures
-from dinolite.data.loaders import ssl_batches
 from dinolite.train.param_groups import set_rates
-from dinolite.train.run_folder import data_settings
-from dinolite.train.state import TrainState, make_state
+from dinolite.train.state import TrainState
 from dinolite.train.train import autocast, train_step
 
 INSIDE = ("teacher", "student", "losses", "backward")
@@ -67,7 +61,7 @@ def step_in_parts(state: TrainState, batch: SSLBatch, clock: Clock) -> None:
         total.backward()
     with clock.part("clip"):
         for network in model.student.values():
-            nn.utils.clip_grad_norm_(network.parameters(), state.config.optim.clip_grad)
+            sharding.clip_grad_norm_(network.parameters(), state.config.optim.clip_grad)
     with clock.part("optimiser"):
         state.optimizer.step()
     with clock.part("EMA"):
@@ -77,10 +71,8 @@ def step_in_parts(state: TrainState, batch: SSLBatch, clock: Clock) -> None:
 
 def measure(recipe: str = "demo", overrides: list[str] | None = None, rounds: int = 15) -> Table:
     """Milliseconds and share of each part; `train_step` itself in every second round."""
-    config = load_config(recipe, overrides or [])
-    state, clock = make_state(config, device()), Clock()
-    batches = iter(ssl_batches(load_pictures(split="train", **data_settings(config)), config,
-                               state.device))  # fmt: skip
+    run, clock = open_recipe(recipe, overrides), Clock()
+    state, batches = run.state, run.batches
     for _ in range(rounds + WARM_UP):
         with clock.part("data"):
             batch = next(batches)
@@ -96,23 +88,17 @@ def measure(recipe: str = "demo", overrides: list[str] | None = None, rounds: in
     rows.append(["outside forward and backward", 1e3 * outside, 100 * outside / whole])
     step = clock.median("train_step") + medians["data"]
     rows.append(["train_step + data, whole", 1e3 * step, 100 * step / whole])
-    c = config
-    sizes = (
-        f"recipe {recipe} {' '.join(overrides or [])}: batch {c.train.batch_size_per_gpu}, "
-        f"2 x {c.crops.global_crops_size} px and {c.crops.local_crops_number} x "
-        f"{c.crops.local_crops_size} px"
-    )
-    name = "step" if recipe == "demo" else f"step {recipe}"
-    return Table(name, sizes, ["part", "median ms", "% of the sum"], rows)
+    sizes = sizes_of(run, recipe, overrides)
+    return Table(table_name("step", recipe), sizes, ["part", "median ms", "% of the sum"], rows)
 
 
 def main(
-    recipe: str = "demo",
-    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value")] = None,
+    recipe: Recipe = "demo",
+    overrides: Overrides = None,
     rounds: int = 15,
 ) -> None:
     print_table(measure(recipe, overrides, rounds))
 
 
 if __name__ == "__main__":
-    run(main)
+    start(main)

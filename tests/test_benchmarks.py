@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from torch import nn
+from typer.testing import CliRunner
 
-from benchmarks import record
+from benchmarks import record, roofline
 from benchmarks.memory import parameter_bytes, saved_bytes
 from benchmarks.readme import PAGES, ROOT, filled, newest
 from benchmarks.record import Table, words
@@ -87,3 +89,17 @@ def test_three_digits_that_count() -> None:
         "3",
         "a",
     ]
+
+
+def test_recipe_and_changes_are_given_as_the_pages_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m benchmarks.roofline RECIPE section.key=value --rounds 2`."""
+    given: list[tuple[str, list[str], int]] = []
+    table = Table("roofline", "s", ["a"], [[1.0]])
+    monkeypatch.setattr(roofline, "measure", lambda *args: (given.append(args), table)[1])
+    app = typer.Typer()
+    app.command()(roofline.main)
+    result = CliRunner().invoke(
+        app, ["small", "train.seed=3", "optim.clip_grad=1", "--rounds", "2"]
+    )
+    assert result.exit_code == 0, result.output
+    assert given == [("small", ["train.seed=3", "optim.clip_grad=1"], 2)]

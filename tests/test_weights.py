@@ -49,6 +49,8 @@ def test_training_gave_what_is_claimed() -> None:
     for begins in ("k-NN", SEGMENTATION):
         figure = row(stored(), begins)
         assert figure.trained > max(figure.pixels, figure.untrained) + 10, figure
+    figure = row(stored(), SEGMENTATION)
+    assert figure.trained > float(figure.what.split("all background: ")[1].rstrip(")")) + 5, figure
     figure = row(stored(), SAME_DISTANCE)
     assert figure.trained > max(figure.pixels, figure.untrained) + 3, figure
 

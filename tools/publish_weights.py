@@ -1,13 +1,12 @@
 """Make the small weights that lie in data/weights from a finished run: the teacher in float16 with
 its figures inside, and a model card beside it. The figures are those of the file itself, read back.
 
-    python -m tools.publish_weights runs/tiny dinolite_tiny tiny 3600 "one CPU core"
+    python -m tools.publish_weights runs/tiny dinolite_tiny tiny COMMIT 1548 "one CPU core"
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -58,14 +57,6 @@ def collage_rows(run: FinishedRun) -> list[Row]:
     ]
 
 
-def commit() -> str:
-    """The commit that the weights were trained with, or at least published from."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    return found.stdout.strip()
-
-
 def card(name: str, config: Config, rows: list[Row], facts: dict[str, Any]) -> str:
     """The model card as Markdown."""
     c, s = config, config.student
@@ -111,14 +102,14 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def main(folder: str, name: str, recipe: str, seconds: str, hardware: str) -> None:
+def main(folder: str, name: str, recipe: str, commit: str, seconds: str, hardware: str) -> None:
     """Publish the run in `folder` as data/weights/NAME.safetensors with its card."""
     run = open_finished(Path(folder), "cpu")
     path = OWN_WEIGHTS / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     facts = {
         "recipe": recipe,
-        "commit": commit(),
+        "commit": commit,
         "seconds": seconds,
         "hardware": hardware,
         "parameters": sum(p.numel() for p in run.trained.parameters()),
