@@ -489,9 +489,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the photograph laid into coordinates (columns to the right, rows
-# down), a dot at each patch's centre, the box from -1 to 1 dashed. Separate squeezes it into the square. Max keeps
-# its shape and leaves the lower third of the box empty. Min keeps its shape
-# and sticks out on the right.*
+# down), a dot at each patch's centre, the box from -1 to 1 dashed. Separate
+# squeezes it into the square. Max keeps its shape and leaves the lower third of
+# the box empty. Min keeps its shape and sticks out on the right.*
 #
 # The default is *separate*. A square patch is then not square in the box, and
 # the same step means another angle down than across. In return every picture

@@ -127,7 +127,8 @@ plt.show()
 # the same two for the student, then four local crops. Black blocks hide parts
 # of the student's cat; the astronaut's crops are among the half that stays
 # whole. Colours differ; some crops are grey or blurred.*
-#
+
+# %% [markdown]
 # | | global crops | local crops |
 # |---|---|---|
 # | teacher | both, whole | none |
@@ -165,7 +166,8 @@ plt.show()
 # 1, aspect 3/4: $w = \sqrt{3600} = 60$, $h = \sqrt{6400} = 80$. Too high, so
 # draw again. **Second try:** share 1/4, aspect 4/3: $A = 1200$, $w =
 # \sqrt{1600} = 40$, $h = \sqrt{900} = 30$. It fits.
-#
+
+# %% [markdown]
 # Where? The top edge has 60 - 30 + 1 = 31 places, the left one 41. Half of the
 # way down: 15. A quarter to the right: 10.
 

@@ -816,9 +816,10 @@ for length in [1.0, 0.01]:
     )
 
 # %% [markdown]
-# Along $x$ there is nothing to gain, as length does not count. Such vectors do occur. A hidden patch starts as the mask token, all zeros, and
-# leaves a fresh ViT, whose LayerScale is near zero, with hardly anything in it. Training clips gradients, and
-# clips each head by itself (lesson 16).
+# Along $x$ there is nothing to gain, as length does not count. Such vectors do
+# occur. A hidden patch starts as the mask token, all zeros, and leaves a fresh
+# ViT, whose LayerScale is near zero, with hardly anything in it. Training clips
+# gradients, and clips each head by itself (lesson 16).
 
 # %% [markdown]
 # ## Exercises

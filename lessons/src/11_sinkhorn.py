@@ -295,8 +295,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the last targets of four runs, a row per crop, first views above
-# second views, a column per prototype. Sharpening only: nearly one bright column. Centring only: nearly
-# one dark shade. Both: single bright squares in about half of the columns.
+# second views, a column per prototype. Sharpening only: nearly one bright
+# column. Centring only: nearly one dark shade. Both: single bright squares in
+# about half of the columns.
 # Sinkhorn: bright squares in nearly all columns. Bars below, each on its own
 # scale: share of the batch; dotted, the even share.*
 

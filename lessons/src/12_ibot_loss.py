@@ -232,7 +232,8 @@ plt.show()
 # | 1 | 1/16, 1/4 | 4, 2 | 3 |
 # | 2 | 1/2 four times | 1, 1, 1, 1 | 1 |
 # | 3 | | | 0 |
-#
+
+# %% [markdown]
 # First the mean in each crop, then the mean over *all four* crops:
 # $(0 + 3 + 1 + 0) / 4 = 1$, so the loss is $\ln 2$.
 

@@ -544,8 +544,9 @@ print("eps in float16:", torch.tensor(1e-8).half().item())
 # be the other crop of the same picture, and DINO asks the two to be *equal*.
 #
 # By hand: DINO's pull is played by the squared distance $d^2$, and KoLeo on both
-# together by $-2w \log d$ with $w = 0.1$, one term for each crop. The slope $2d - 2w/d$ is 0 at $d =
-# \sqrt{w} = 0.32$. There they stop. Five pictures on the circle:
+# together by $-2w \log d$ with $w = 0.1$, one term for each crop. The slope
+# $2d - 2w/d$ is 0 at $d = \sqrt{w} = 0.32$. There they stop. Five pictures on
+# the circle:
 
 
 # %%

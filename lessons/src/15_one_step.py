@@ -747,12 +747,14 @@ plt.show()
 # targets rise to it.*
 
 # %% [markdown]
-# The *total* of the spoiled batch falls all the same. The DINO loss tells the truth: it sits at $\ln K$, where one
-# knows nothing, and the teacher soon knows nothing either. **Always plot the terms, never the total alone.**
+# The *total* of the spoiled batch falls all the same. The DINO loss tells the
+# truth: it sits at $\ln K$, where one knows nothing, and the teacher soon knows
+# nothing either. **Always plot the terms, never the total alone.**
 #
 # And the good one does not reach 0. A cross-entropy is never below the
-# [entropy](GLOSSARY.md#entropy) of its targets, and Sinkhorn lets 12 samples share 64 prototypes evenly:
-# targets much sharper than $\ln(64/12) = 1.67$ are not allowed (lesson 11).
+# [entropy](GLOSSARY.md#entropy) of its targets, and Sinkhorn lets 12 samples
+# share 64 prototypes evenly: targets much sharper than $\ln(64/12) = 1.67$ are
+# not allowed (lesson 11).
 
 # %%
 print(f"ln 64 = {marks['ln 64']:.2f}, ln (64 / 12) = {floor:.2f}")

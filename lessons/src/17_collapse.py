@@ -376,7 +376,8 @@ for name, logs in runs.items():
 # - **Spread** gets a plus for *no centring* and *no sharpening*, both dead:
 #   KoLeo pushes features apart, the head ignores it.
 # - **Information** has a minus for all five broken rows.
-#
+
+# %% [markdown]
 # And *one object* has four plus signs. We come back to it.
 #
 # > **Tutor's note.** We set the limits for the end of *this* game. Seeds 3 to 7
