@@ -1,4 +1,4 @@
-"""The command `dinolite`: train, eval, show, recipes, lab, check.
+"""The command `dinolite`: train, eval, show, explore, recipes, lab, check.
 
 Mistakes of the user end in one sentence and exit code 2; `--debug` shows the traceback instead.
 """
@@ -88,6 +88,25 @@ def show(run: Run) -> None:
     from dinolite.summary import open_finished
 
     typer.echo(f"report: {draw_report(open_finished(run))}")
+
+
+@app.command()
+def explore(
+    weights: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names, files or folders of runs; otherwise dinolite_tiny."),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="A folder of pictures, of which six are shown.")
+    ] = None,
+    side: Annotated[int, typer.Option(help="Pixels of the squares shown.")] = 256,
+    port: Annotated[int, typer.Option(help="0 = any free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+) -> None:
+    """Click a patch, see its like in this and other pictures: a page for this machine only."""
+    from dinolite.explore.launch import launch
+
+    launch(weights or ["dinolite_tiny"], pictures, side, port, browser, typer.echo)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from dinolite.config import Config
 from dinolite.data.datasets import load_pictures
 from dinolite.data.photographs import photographs
 from dinolite.data.pictures import PictureDataset
-from dinolite.eval.features import extract_features, extract_patches, preprocess, scaled
+from dinolite.eval.features import extract_features, extract_patches, preprocess, square
 from dinolite.eval.knn import nearest_pictures
 from dinolite.eval.online import evaluation_pictures, evaluation_side
 from dinolite.summary import HEAD, FinishedRun, Row, stored_rows
@@ -104,13 +104,6 @@ def one_of_each(pictures: PictureDataset, n: int) -> PictureDataset:
 def squares(pictures: PictureDataset, side: int) -> Tensor:
     """All pictures as uint8 [n, 3, side, side]: their middles, scaled."""
     return torch.cat([square(p, side) for p in pictures.pictures(range(len(pictures)))])
-
-
-def square(picture: Tensor, side: int) -> Tensor:
-    """The middle of a picture [3, h, w], scaled, as [1, 3, side, side]."""
-    short = min(picture.shape[1:])
-    top, left = ((length - short) // 2 for length in picture.shape[1:])
-    return scaled(picture[None, :, top : top + short, left : left + short], side)
 
 
 def patch_figures(run: FinishedRun) -> list[tuple[str, Figure]]:

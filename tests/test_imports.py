@@ -36,6 +36,7 @@ FLOORS = {
     "dinolite.show": 5,
     "dinolite.installation": 5,
     "dinolite.exercises": 5,
+    "dinolite.explore": 5,
     "dinolite.cli": 6,
     "dinolite.__main__": 7,
 }

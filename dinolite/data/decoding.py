@@ -5,6 +5,7 @@ all the same.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,17 +28,22 @@ class UnreadablePicture(ValueError):
     """A picture file that cannot be decoded; the message is one sentence with its path."""
 
 
-def read_picture(path: str | Path, image_size: int | None = None) -> UInt8[Tensor, "3 h w"]:
+def read_picture(
+    path: str | Path | io.BytesIO, image_size: int | None = None, name: str | None = None
+) -> UInt8[Tensor, "3 h w"]:
     """Decode a picture file to RGB, upright, its long side at most `image_size` pixels.
 
     The EXIF orientation is applied. Smaller pictures keep their size. Animations give their first
     frame; transparent pixels show white behind them; 16-bit grey 0..65535 is mapped to 0..255;
-    32-bit grey is stretched from its own minimum and maximum.
+    32-bit grey is stretched from its own minimum and maximum. `name` stands in messages instead of
+    the path.
     Raises UnreadablePicture for anything broken, truncated, or of more than `MAX_PIXELS` pixels.
     """
+    if name is None:
+        name = "the picture" if isinstance(path, io.BytesIO) else show_path(path)
     try:
         with Image.open(path, formats=_FORMATS) as picture:
-            _refuse_huge(picture, path)
+            _refuse_huge(picture, name)
             orientation = _orientation(picture)
             if image_size is not None:  # lets the JPEG decoder leave fine detail out: far quicker
                 picture.draft(None, (image_size, image_size))
@@ -50,9 +56,8 @@ def read_picture(path: str | Path, image_size: int | None = None) -> UInt8[Tenso
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
         reason = str(error).split("\n")[0].replace(repr(str(path)), "it")
-        raise UnreadablePicture(
-            f"{show_path(path)}: skipped, {type(error).__name__}: {reason}"
-        ) from error
+        reason = reason.replace(repr(path), "it")  # an open file's name in memory
+        raise UnreadablePicture(f"{name}: skipped, {type(error).__name__}: {reason}") from error
 
 
 def read_many(
@@ -103,11 +108,11 @@ def show_path(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def _refuse_huge(picture: Image.Image, path: str | Path) -> None:
+def _refuse_huge(picture: Image.Image, name: str) -> None:
     w, h = picture.size
     if w * h > MAX_PIXELS:
         raise UnreadablePicture(
-            f"{show_path(path)}: refused, {w} x {h} pixels are more than {MAX_PIXELS}, "
+            f"{name}: refused, {w} x {h} pixels are more than {MAX_PIXELS}, "
             f"which a small file made to fill the memory would have"
         )
 

@@ -154,6 +154,13 @@ def scaled(pictures: UInt8[Tensor, "B 3 H W"], size: int) -> UInt8[Tensor, "B 3 
     return x.round().clamp(0, 255).to(torch.uint8)
 
 
+def square(picture: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor, "1 3 side side"]:
+    """The middle of a picture, scaled."""
+    short = min(picture.shape[1:])
+    top, left = ((length - short) // 2 for length in picture.shape[1:])
+    return scaled(picture[None, :, top : top + short, left : left + short], side)
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in eval mode (positions are not jittered, no block is dropped), then every module

@@ -2,9 +2,9 @@
 
     explore(draw, patch=(4, 32), name=["astronaut", "chelsea"])
 
-`draw` gives a Figure or a text; the helper puts it into an image or text widget. No Output widget
-is used, which neither nbval nor a stored notebook can follow: without a live kernel the picture of
-the start values is shown.
+`draw` gives a Figure, the bytes of a PNG, or a text; the helper puts it into a widget. No Output
+widget is used, which neither nbval nor a stored notebook can follow: without a live kernel the
+picture of the start values is shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HIDDEN, SHOWN = "none", ""
 class Explorer(widgets.VBox):
     """Controls above a picture or a text. `result` holds what was drawn last."""
 
-    def __init__(self, draw: Callable[..., Figure | str], **controls: Any) -> None:
+    def __init__(self, draw: Callable[..., Figure | bytes | str], **controls: Any) -> None:
         self.draw = draw
         self.controls = {name: make_control(name, value) for name, value in controls.items()}
         layout = {"display": HIDDEN, "max_width": "100%", "width": "max-content"}
@@ -56,17 +56,19 @@ class Explorer(widgets.VBox):
     def redraw(self, change: Any = None) -> None:
         """Called when a control moves; an error becomes words below, where it is seen."""
         try:
-            result: Figure | str = self.draw(**self.values)
+            result: Figure | bytes | str = self.draw(**self.values)
         except Exception as error:
             result = f"{type(error).__name__}: {error}"
         self.show(result)
 
-    def show(self, result: Figure | str) -> None:
+    def show(self, result: Figure | bytes | str) -> None:
         """Put a picture or a text below the controls, and hide the other."""
         self.result = result
-        drawn = isinstance(result, Figure)
+        drawn = not isinstance(result, str)
         if isinstance(result, Figure):
             self.image.value = png_bytes(result)  # and closed, or Jupyter shows it once more
+        elif isinstance(result, bytes):
+            self.image.value = result
         else:
             self.text.value = f"<pre>{html.escape(result)}</pre>"
         self.image.layout.display = SHOWN if drawn else HIDDEN
@@ -77,15 +79,15 @@ class Explorer(widgets.VBox):
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
         values = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
         bundle["text/plain"] = f"explore({self.draw.__name__}: {values})"
-        if isinstance(self.result, Figure):
-            bundle["image/png"] = base64.b64encode(self.image.value).decode()
-        else:
+        if isinstance(self.result, str):
             bundle["text/plain"] += f"\n{self.result}"
+        else:
+            bundle["image/png"] = base64.b64encode(self.image.value).decode()
         return bundle
 
 
-def explore(draw: Callable[..., Figure | str], **controls: Any) -> Explorer:
-    """Controls for the arguments of `draw`, which gives a Figure or a text.
+def explore(draw: Callable[..., Figure | bytes | str], **controls: Any) -> Explorer:
+    """Controls for the arguments of `draw`, which gives a Figure, a PNG or a text.
 
     Args:
         controls: by argument name: a list of choices; True or False; (low, high), (low, high,

@@ -1,0 +1,190 @@
+"""The explorer as a page of its own, for this machine only: click a patch and see where, in this
+picture and in others, patches are like it. Own pictures are kept in memory and never written.
+
+The door is narrow: 127.0.0.1 only; every question needs the token of the address that was printed;
+other host names, other sites, large uploads and what is no picture are refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import json
+import secrets
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+from urllib.parse import unquote
+
+from PIL import Image
+from pydantic import ValidationError
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler
+
+from dinolite.explore.gallery import UPLOAD_BYTES, Answer, Gallery, Metric, Question
+
+HOST = "127.0.0.1"
+FILES = {"explore.js": "text/javascript", "explore.css": "text/css"}
+HERE = Path(__file__).resolve().parent
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Door(RequestHandler):
+    """What every request must pass: the right host, no other site, and the token."""
+
+    needs_token: ClassVar[bool] = True
+
+    def initialize(self, gallery: Gallery, token: str) -> None:
+        self.gallery, self.token = gallery, token
+
+    def set_default_headers(self) -> None:
+        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "no-store")
+        self.clear_header("Server")
+
+    def prepare(self) -> Awaitable[None] | None:
+        port = self.settings["port"]
+        ours = {f"{HOST}:{port}", f"localhost:{port}"}
+        headers = self.request.headers
+        if self.request.host not in ours:
+            raise HTTPError(403, reason=f"this page is at {HOST}:{port} only")
+        if headers.get("Origin", f"http://{self.request.host}") not in {
+            f"http://{h}" for h in ours
+        }:
+            raise HTTPError(403, reason="requests of other sites are refused")
+        given = headers.get("X-Token") or self.get_query_argument("token", "")
+        if self.needs_token and not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise HTTPError(403, reason="token missing or wrong: use the address that was printed")
+        return None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """One sentence, never a traceback."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        told = error.reason if isinstance(error, HTTPError) else None
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(told or f"{type(error).__name__}: {error}")
+
+    def refuse(self, error: ValueError) -> None:
+        """The sentence of a mistake, for the reader of the page."""
+        self.set_status(400)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(sentence(error))
+
+
+class Page(Door):
+    """The page itself."""
+
+    def get(self) -> None:
+        self.write((HERE / "explore.html").read_text("utf8"))
+
+
+class File(Door):
+    """Script and style of the page; no secrets in them."""
+
+    needs_token = False
+
+    def get(self, name: str) -> None:
+        self.set_header("Content-Type", FILES[name])
+        self.write((HERE / name).read_text("utf8"))
+
+
+class About(Door):
+    """What can be chosen."""
+
+    def get(self) -> None:
+        sources = {
+            name: {"layers": s.layers, "heads": s.heads, "grid": self.gallery.side // s.patch_size}
+            for name, s in self.gallery.sources.items()
+        }
+        pictures = list(self.gallery.pictures)
+        self.write({"sources": sources, "pictures": pictures, "metrics": get_args(Metric),
+                    "side": self.gallery.side, "upload_bytes": UPLOAD_BYTES})  # fmt: skip
+
+
+class Picture(Door):
+    """One picture as PNG, by its number."""
+
+    def get(self, number: str) -> None:
+        pictures = list(self.gallery.pictures.values())
+        if int(number) >= len(pictures):
+            raise HTTPError(404, reason=f"there are {len(pictures)} pictures, from 0 on")
+        buffer = io.BytesIO()
+        Image.fromarray(pictures[int(number)].permute(1, 2, 0).numpy()).save(buffer, "PNG")
+        self.set_header("Content-Type", "image/png")
+        self.write(buffer.getvalue())
+
+
+class Ask(Door):
+    """A question as JSON; the answer as JSON."""
+
+    def post(self) -> None:
+        try:
+            question = Question.model_validate_json(self.request.body)
+            answer = self.gallery.ask(question)
+        except ValueError as error:
+            return self.refuse(error)
+        self.set_header("Content-Type", "application/json")
+        self.write(to_json(answer))
+
+
+class Upload(Door):
+    """An image file as the body; its name, percent-encoded, in the header X-Name."""
+
+    def post(self) -> None:
+        name = unquote(self.request.headers.get("X-Name", ""))[:80] or "own picture"
+        try:
+            self.write({"name": self.gallery.upload(self.request.body, name)})
+        except ValueError as error:
+            self.refuse(error)
+
+
+def to_json(answer: Answer) -> str:
+    """Maps as rows of numbers, null for NaN."""
+    maps = [None if bool(m.isnan().all()) else m.tolist() for m in answer.maps]
+    low, high = answer.limits()
+    return json.dumps(
+        {"maps": maps, "asked": answer.asked, "best": answer.best, "low": low, "high": high}
+    )
+
+
+def sentence(error: ValueError) -> str:
+    """What a mistake says, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    wrong = (f"{'.'.join(map(str, e['loc'])) or 'question'}: {e['msg']}" for e in error.errors())
+    return "; ".join(wrong)
+
+
+def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
+    """Start listening; returns the server and the address of the page, token included.
+
+    Args:
+        port: 0 = any free one.
+
+    Raises:
+        ValueError: there is no such port.
+        OSError: it is taken.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port = {port} must be between 0 and 65535")
+    sockets = bind_sockets(port, HOST)
+    port, token = sockets[0].getsockname()[1], secrets.token_urlsafe(24)
+    means = {"gallery": gallery, "token": token}
+    routes = [
+        (r"/", Page, means),
+        (r"/(explore\.js|explore\.css)", File, means),
+        (r"/about", About, means),
+        (r"/picture/(\d{1,4})", Picture, means),
+        (r"/ask", Ask, means),
+        (r"/upload", Upload, means),
+    ]
+    application = Application(routes, port=port, log_function=lambda handler: None)
+    server = HTTPServer(application, max_body_size=UPLOAD_BYTES, max_buffer_size=2 * UPLOAD_BYTES)
+    server.add_sockets(sockets)
+    return server, f"http://{HOST}:{port}/?token={token}"
