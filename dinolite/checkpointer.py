@@ -19,9 +19,10 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from dinolite.distributed import barrier, is_main
+from dinolite.distributed import barrier, is_main, rank, world_size
+from dinolite.files import sha256, sync
 
-META = "meta.json"
+META, SUMS = "meta.json", ".sha256"
 
 
 class CheckpointError(RuntimeError):
@@ -39,6 +40,9 @@ def save_checkpoint(
 ) -> Path:
     """Write `ckpt/NNNNNNN` after `iteration` steps, then remove all but the newest `keep`.
 
+    Beside the data lie `meta.json` and one list of checksums per process, as `sha256sum` writes
+    them.
+
     Raises:
         CheckpointError: it could not be written (disk full, no permission); earlier ones are
             untouched and nothing half-written stays.
@@ -49,16 +53,17 @@ def save_checkpoint(
         if is_main():
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
+            text = {"iteration": iteration, "processes": world_size(), **meta}
+            (temporary / META).write_text(json.dumps(text, indent=1), "utf8")
         barrier()
         model_state, optimizer_state = get_state_dict(model, optimizer)
         with quiet():
             state = {"model": model_state, "optimizer": optimizer_state}
             dcp.save(state, checkpoint_id=temporary)
+        write_sums(temporary)
+        barrier()
         if is_main():
-            text = json.dumps({"iteration": iteration, **meta}, indent=1)
-            (temporary / META).write_text(text, "utf8")
-            shutil.rmtree(place, ignore_errors=True)
-            os.replace(temporary, place)
+            move(temporary, place)
             for old in checkpoints(run)[:-keep]:
                 shutil.rmtree(old)
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
@@ -70,6 +75,51 @@ def save_checkpoint(
         ) from error
     barrier()
     return place
+
+
+def move(temporary: Path, place: Path) -> None:
+    """From its provisional to its own name; what had that name is gone."""
+    shutil.rmtree(place, ignore_errors=True)
+    os.replace(temporary, place)
+    sync(place.parent)
+
+
+def write_sums(place: Path) -> None:
+    """Each process: the checksums of the files it wrote, and all of them on the disk."""
+    names = [path.name for path in place.glob(f"__{rank()}_*")]
+    names += [META, ".metadata"] if is_main() else []
+    lines = [f"{sha256(place / name)}  {name}\n" for name in sorted(names)]
+    (place / f"{rank()}{SUMS}").write_text("".join(lines), "utf8")
+    for name in [*names, f"{rank()}{SUMS}"]:
+        sync(place / name)
+
+
+def damage(place: Path) -> str:
+    """What is wrong with the files of a checkpoint; empty if they are as they were written."""
+    try:
+        lists = sorted(place.glob(f"*{SUMS}"))
+        if len(lists) != read_meta(place)["processes"]:
+            return "a list of checksums is missing"
+        for digest, name in (line.split("  ") for p in lists for line in read_lines(p)):
+            if not (place / name).is_file():
+                return f"{name} is missing"
+            if sha256(place / name) != digest:
+                return f"{name} is not as it was written"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__} while reading it"
+    return ""
+
+
+def read_lines(path: Path) -> list[str]:
+    return path.read_text("utf8").splitlines()
+
+
+def set_aside(place: Path) -> Path:
+    """Rename a damaged checkpoint, so that it counts no longer and is not lost either."""
+    aside = place.with_name(f"damaged-{place.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(place, aside)
+    return aside
 
 
 def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:

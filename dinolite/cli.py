@@ -5,6 +5,7 @@ Mistakes of the user end in one sentence and exit code 2; `--debug` shows the tr
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -37,9 +38,7 @@ def train(
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for the results, otherwise runs/RECIPE. A run in it is continued."
-        ),
+        typer.Option(help="Where results go, otherwise runs/RECIPE; a run there goes on."),
     ] = None,
     data: Annotated[str | None, typer.Option(help=DATA)] = None,
     allow_changes: Annotated[
@@ -53,6 +52,7 @@ def train(
     """
     from dinolite.config import load_config
     from dinolite.distributed import is_main_rank
+    from dinolite.train.interruption import RunStopped
     from dinolite.train.train import train as run
 
     changes = list(overrides or [])
@@ -64,10 +64,23 @@ def train(
     config = load_config(recipe, [*changes, f"train.output_dir={out}"])
     if is_main_rank():
         typer.echo(f"recipe {recipe} -> {out}")
-    result = run(config, progress=sys.stderr.isatty(), allow_changes=allow_changes)
+    try:
+        run(config, progress=sys.stderr.isatty(), allow_changes=allow_changes)
+    except RunStopped as stopped:
+        say_how_to_go_on(str(stopped))
+        raise typer.Exit(128 + stopped.signal) from None
     if report and is_main_rank():
-        evaluate(result.folder)
-        show(result.folder)
+        evaluate(out)
+        show(out)
+
+
+def say_how_to_go_on(sentence: str) -> None:
+    """After a run was stopped; once, however many processes there are."""
+    from dinolite.distributed import is_main_rank
+
+    if is_main_rank():
+        again = shlex.join(["dinolite", *sys.argv[1:]])
+        typer.echo(f"{sentence}; the same command goes on:\n  {again}", err=True)
 
 
 @app.command("eval")

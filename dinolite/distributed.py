@@ -9,11 +9,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def is_enabled() -> bool:
@@ -98,6 +100,15 @@ def all_gather(x: Tensor) -> Tensor:
         return x
     gathered: Tensor = GatherWithGradient.apply(x)
     return gathered.flatten(0, 1)
+
+
+def from_main(value: T) -> T:
+    """What the main process holds, for all; any object that can be pickled."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def barrier() -> None:

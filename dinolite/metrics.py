@@ -7,7 +7,6 @@ Official `logging/helpers.py::MetricLogger`, which reads every number back at ev
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dinolite.distributed import all_reduce, is_main, world_size
+from dinolite.files import write_text
 
 
 class RunningMeans:
@@ -128,6 +128,4 @@ def keep_lines_until(path: Path, iteration: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), "utf8")
-    os.replace(temporary, path)
+    write_text(path, "".join(kept))

@@ -5,7 +5,6 @@ DINOv3 Sec. 6 for the kinds of evaluation; the official `eval/` has one program 
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,10 @@ from dinolite.eval.segmentation import (
     pixel_patches,
     segmentation_probe,
 )
+from dinolite.files import write_text
 from dinolite.models.pretrained import load
 from dinolite.models.sizes import build_backbone
-from dinolite.train.run_folder import CONFIG, TEACHER
+from dinolite.train.run_folder import CONFIG, TEACHER, origin
 from dinolite.train.state import INIT
 
 HEAD = ("percent", "raw pixels", "untrained", "trained")
@@ -102,9 +102,8 @@ def evaluate_run(run: FinishedRun, dataset: str | None = None) -> list[Row]:
         config = config.model_copy(update={"evaluation": changed})
     rows = [*classification(run, config), segmentation(run)]
     if dataset is None:
-        temporary = run.folder / f"{EVALUATION}.tmp"
-        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1), "utf8")
-        os.replace(temporary, run.folder / EVALUATION)
+        text = {"rows": [asdict(row) for row in rows], **origin(run.config)}
+        write_text(run.folder / EVALUATION, json.dumps(text, indent=1))
     return rows
 
 
@@ -113,7 +112,10 @@ def stored_rows(run: FinishedRun) -> list[Row]:
     path = run.folder / EVALUATION
     if not path.is_file():
         return evaluate_run(run)
-    return [Row(**row) for row in json.loads(path.read_text("utf8"))]
+    try:
+        return [Row(**row) for row in json.loads(path.read_text("utf8"))["rows"]]
+    except (ValueError, KeyError, TypeError):  # damaged, or of an earlier version
+        return evaluate_run(run)
 
 
 def classification(run: FinishedRun, config: Config) -> list[Row]:

@@ -57,7 +57,7 @@ def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
     assert expected <= {path.name for path in run.iterdir()}
     assert "raw pixels" in said and "untrained" in said and "k-NN of the CLS token" in said
     assert f"report: {Path('a run') / 'report.html'}" in said.replace("\n", "")
-    rows = json.loads((run / "evaluation.json").read_text())
+    rows = json.loads((run / "evaluation.json").read_text())["rows"]
     assert [row["what"].split(",")[0] for row in rows] == [
         "k-NN of the CLS token",
         "linear probe (CLS + mean patch)",

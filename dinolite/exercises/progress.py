@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from dinolite.exercises.exercise import exercises_of, lesson_numbers
+from dinolite.files import write_text
 
 FILE = ".progress.json"
 
@@ -36,10 +37,8 @@ def remember(id: str) -> None:
     path, done = progress_file(), solved()
     if id in done or str(path) == os.devnull:
         return
-    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        temporary.write_text(json.dumps({"solved": sorted({*done, id})}), "utf8")
-        os.replace(temporary, path)
+        write_text(path, json.dumps({"solved": sorted({*done, id})}))
     except OSError:
         return
 

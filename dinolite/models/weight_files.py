@@ -2,7 +2,7 @@
 spoils nothing, and fetching the released ones.
 """
 
-import os
+import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dinolite.files import whole
 from dinolite.models.keymaps import WeightsError
 from dinolite.models.released import HUGGINGFACE_NAME, META_NAME
+
+SUM = "sha256"  # in the head of files that we write
 
 
 def read_state_dict(path: str | Path) -> dict[str, Any]:
@@ -27,7 +30,10 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
         from safetensors.torch import load_file as load_safetensors
 
         try:
-            return load_safetensors(path)
+            tensors = load_safetensors(path)
+            if digest(tensors) != read_metadata(path).get(SUM, digest(tensors)):
+                raise WeightsError(f"{path} is damaged: its numbers do not fit its checksum")
+            return tensors
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
     if path.suffix not in (".pth", ".pt"):
@@ -71,14 +77,20 @@ def write_safetensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(dict(tensors), temporary, dict(metadata))
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors)})
     except (SafetensorError, OSError) as error:
         raise OSError(f"{path} could not be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A checksum of names and numbers, whatever their order in a file."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def fetch(name: str, allow_network: bool) -> Path:

@@ -50,13 +50,16 @@ class FiniteGuard:
         if self.device.type == "cpu":
             self.check()
 
+    def named(self) -> list[str]:
+        """The numbers that were bad in the first bad step."""
+        return [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
+
     def check(self) -> None:
         """Raise NonFiniteError, with the first bad iteration, if there was one."""
         if self.stopped.item() == 0:
             return
-        named = [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
         raise NonFiniteError(
-            f"iteration {int(self.iteration)}: {', '.join(named)} not finite; the run stopped "
-            "before the optimiser's step, and the last checkpoint is good. Try a lower "
+            f"iteration {int(self.iteration)}: {', '.join(self.named())} not finite; the run "
+            "stopped before the optimiser's step, and the last checkpoint is good. Try a lower "
             "optim.lr.peak, a longer warm-up or a smaller optim.clip_grad"
         )

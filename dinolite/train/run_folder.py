@@ -2,28 +2,37 @@
 `teacher.safetensors`; and how a run that was cut off is taken up again.
 """
 
-import os
+import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import nn
 
 from dinolite import distributed
 from dinolite.checkpointer import (
     CheckpointError,
     checkpoints,
+    damage,
     load_checkpoint,
     read_meta,
     remove_unfinished,
     save_checkpoint,
+    set_aside,
 )
 from dinolite.config import Config, load_config, to_toml
 from dinolite.data.pictures import PictureDataset
+from dinolite.files import remove_leftovers, write_text
 from dinolite.models.pretrained import save_backbone
+from dinolite.provenance import provenance
 from dinolite.train.state import TrainState, global_batch_size
 
 CONFIG, TEACHER, SKIPPED = "config.toml", "teacher.safetensors", "skipped.txt"
+LOCK = ".lock"
+PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock for about 5
 MAY_CHANGE = {
     "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
     | {"checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
@@ -42,13 +51,12 @@ def data_settings(config: Config) -> dict[str, Any]:
 
 
 def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
-    """Make the folder, or check that it belongs to a run with the same settings.
+    """Check that the folder is empty or belongs to a run with the same settings, and clean it up.
 
     Raises:
         CheckpointError: it holds a run with other settings, or cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if (folder / CONFIG).exists() and not allow_changes and (places := checkpoints(folder)):
             old, now = load_config(folder / CONFIG), global_batch_size(config)
             changed = differences(old, config)
@@ -62,9 +70,8 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
                 )
         remove_unfinished(folder)
         if distributed.is_main():
-            temporary = folder / f"{CONFIG}.tmp"
-            temporary.write_text(to_toml(config), "utf8")
-            os.replace(temporary, folder / CONFIG)
+            remove_leftovers(folder)
+            write_text(folder / CONFIG, to_toml(config))
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
     distributed.barrier()
@@ -91,16 +98,65 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def resume(state: TrainState, folder: Path) -> None:
-    """Take up the newest checkpoint, if there is one."""
-    if places := checkpoints(folder):
-        state.iteration = load_checkpoint(places[-1], state.model, state.optimizer)["iteration"]
+    """Take up the newest whole checkpoint, if there is one; damaged ones are named on stderr and
+    set aside.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole.
+    """
+    places = checkpoints(folder)
+    for place in reversed(places):
+        wrong = distributed.from_main(damage(place) if distributed.is_main() else "")
+        if not wrong:
+            state.iteration = load_checkpoint(place, state.model, state.optimizer)["iteration"]
+            return
+        if distributed.is_main():
+            aside = set_aside(place)
+            print(f"checkpoint {place} is damaged: {wrong}; kept as {aside}", file=sys.stderr)
+    if places:
+        raise CheckpointError(
+            f"none of the {len(places)} checkpoints in {folder / 'ckpt'} is whole: the run cannot "
+            "go on. Choose another --out to start anew"
+        )
 
 
 def save(state: TrainState, folder: Path) -> None:
-    """Write a checkpoint, and beside it the one number of the processes that must stay."""
+    """Write a checkpoint, and beside it settings, versions, and the one number of the processes
+    that must stay."""
     keep, batch = state.config.checkpointing.max_to_keep, global_batch_size(state.config)
     now, model, optimizer = state.iteration, state.model, state.optimizer
-    save_checkpoint(folder, now, model, optimizer, keep, **{BATCH: batch})
+    save_checkpoint(folder, now, model, optimizer, keep, **{BATCH: batch}, **origin(state.config))
+
+
+def origin(config: Config) -> dict[str, Any]:
+    """What every record of a run carries: all settings, the seed among them, versions, commit."""
+    return {"settings": config.model_dump(mode="json"), "provenance": provenance()}
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder of a run and keep other runs out of it; the lock ends with the process.
+
+    Raises:
+        CheckpointError: another run is there, or the folder cannot be written.
+    """
+    if not distributed.is_main():
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=PATIENCE)
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(
+            f"another process trains in {folder}: wait for its end, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def publish(state: TrainState, backbone: nn.Module, folder: Path) -> None:
@@ -109,5 +165,9 @@ def publish(state: TrainState, backbone: nn.Module, folder: Path) -> None:
         backbone,
         state.config.student,
         folder / TEACHER,
-        {"iterations": str(state.iteration), "dataset": state.config.data.dataset},
+        {
+            "iterations": str(state.iteration),
+            "dataset": state.config.data.dataset,
+            **{name: json.dumps(value) for name, value in origin(state.config).items()},
+        },
     )

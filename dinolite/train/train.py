@@ -21,10 +21,21 @@ from dinolite.data.pictures import PictureDataset
 from dinolite.data.samplers import seed_of
 from dinolite.eval.online import KnnMonitor
 from dinolite.metrics import RunLog, RunningMeans
+from dinolite.train.failure import keep_failure
 from dinolite.train.gram import loads_teacher, renews_teacher
+from dinolite.train.guard import NonFiniteError
+from dinolite.train.interruption import RunStopped, StopRequests
 from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import set_rates
-from dinolite.train.run_folder import data_settings, note_skipped, open_run, publish, resume, save
+from dinolite.train.run_folder import (
+    data_settings,
+    locked,
+    note_skipped,
+    open_run,
+    publish,
+    resume,
+    save,
+)
 from dinolite.train.state import TrainState, make_state, uses_bfloat16, whole_teacher
 
 STEP = 4  # stream of random numbers, see `seed_of`
@@ -85,11 +96,13 @@ def train(config: Config, *, progress: bool = False, allow_changes: bool = False
     Raises:
         CheckpointError: saving failed, or the folder holds a run with other settings.
         NonFiniteError: a loss or gradient became NaN; nothing was spoiled.
+        RunStopped: Ctrl-C or SIGTERM came; the run was saved.
     """
     device = distributed.pick_device(config.train.device)
     with ExitStack() as stack:
         stack.enter_context(distributed.processes(device))
         folder = Path(config.train.output_dir)
+        stack.enter_context(locked(folder))
         open_run(folder, config, allow_changes)
         state = make_state(config, device)
         resume(state, folder)
@@ -99,7 +112,11 @@ def train(config: Config, *, progress: bool = False, allow_changes: bool = False
         log = stack.enter_context(
             RunLog(folder, state.iteration, config.train.iterations, progress=progress)
         )
-        last = run_loop(state, folder, data, monitor, log)
+        stop = stack.enter_context(StopRequests())
+        try:
+            last = run_loop(state, folder, data, monitor, log, stop)
+        except NonFiniteError as error:
+            raise keep_failure(state, folder, error) from None
         backbone = whole_teacher(state)
         if backbone is not None and distributed.is_main():
             publish(state, backbone, folder)
@@ -113,6 +130,7 @@ def run_loop(
     data: PictureDataset,
     monitor: KnnMonitor | None,
     log: RunLog,
+    stop: StopRequests,
 ) -> dict[str, float]:
     """Steps, log, k-NN and checkpoints until the last iteration."""
     config, total = state.config, state.config.train.iterations
@@ -133,14 +151,18 @@ def run_loop(
     for batch in ssl_batches(data, config, state.device, start=state.iteration, **who):
         now = state.schedules.at(state.iteration)
         means.update(train_step(state, batch))
-        if is_due(state.iteration, config.train.log_every, total):
+        logged = is_due(state.iteration, config.train.log_every, total)
+        if logged:
             state.guard.check()
             write(means.flush() | entropy_floors(config, who["world_size"]) | now._asdict())
         if is_due(state.iteration, config.evaluation.eval_period_iterations, total):
             watch()
-        if is_due(state.iteration, config.checkpointing.period, total):
+        signal = stop.asked(meeting=logged)
+        if signal or is_due(state.iteration, config.checkpointing.period, total):
             state.guard.check()
             save(state, folder)
+        if signal and state.iteration < total:
+            raise RunStopped(state.iteration, signal)
     return last
 
 

@@ -2,12 +2,12 @@
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dinolite.files import write_text
 from dinolite.viz.style import png_bytes
 
 PAGE = """<!doctype html>
@@ -52,7 +52,5 @@ def write_report(
     page = PAGE.format(
         title=html.escape(title), table=html_table(head, rows), figures="\n".join(parts)
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(page, "utf8")
-    os.replace(temporary, path)
+    write_text(path, page)
     return path

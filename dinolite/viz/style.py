@@ -3,7 +3,6 @@ and files that come out the same each time.
 """
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from dinolite.files import whole
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, made for colour-blind readers."""
@@ -94,7 +95,6 @@ def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
 
 def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write the PNG; a half-written file never stands in its place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(png_bytes(figure, dpi))
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(png_bytes(figure, dpi))
     return path

@@ -283,14 +283,22 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
     assert [p.name for p in (tmp_path / "ckpt").iterdir()] == ["0000001"]
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    state = make_state(tiny())
-    place = save_checkpoint(tmp_path, 3, state.model, state.optimizer, 3)
-    data = next(place.glob("*.distcp"))
-    data.write_bytes(data.read_bytes()[:1000])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from dinolite.train.run_folder import resume
 
-    with pytest.raises(CheckpointError, match=r"0000003 could not be read"):
+    state = make_state(tiny())
+    for i in (2, 3):
+        place = save_checkpoint(tmp_path, i, state.model, state.optimizer, 3)
+    data = next(place.glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:1000])
+    resume(state, tmp_path)
+    assert state.iteration == 2
+    assert "0000003 is damaged: __0_0.distcp is not as it was written" in capsys.readouterr().err
+    assert (tmp_path / "ckpt" / "damaged-0000003").is_dir(), "nothing saved is thrown away"
+    (tmp_path / "ckpt" / "0000002" / "meta.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"none of the 1 checkpoints"):
         resume(state, tmp_path)
 
 
