@@ -169,6 +169,10 @@ EXERCISES = (
                 lambda cls, w: 2 * w * KoLeoLoss()(cls.flatten(0, 1)),
             ),
             (
+                "one search among both crops: search each crop by itself, then add the two",
+                lambda cls, w: w * KoLeoLoss()(cls.flatten(0, 1)),
+            ),
+            (
                 "that is the mean over the two crops, as in the log; the total has the sum",
                 lambda cls, w: koleo_of_crops(cls, w) / 2,
             ),

@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from dinolite.viz.style import png_bytes
 
 HIDDEN, SHOWN = "none", ""
+WIDTHS = {"style": {"description_width": "110px"}, "layout": {"width": "340px"}}
+"""Of a control: room for names such as `temperature`, the same in all, so that they line up."""
 
 
 class Explorer(widgets.VBox):
@@ -102,9 +104,9 @@ def make_control(name: str, value: Any) -> Any:
     if isinstance(value, widgets.Widget):
         return value
     if isinstance(value, bool):
-        return widgets.Checkbox(value, description=name)
+        return widgets.Checkbox(value, description=name, **WIDTHS)
     if isinstance(value, list):
-        return widgets.Dropdown(options=value, description=name)
+        return widgets.Dropdown(options=value, description=name, **WIDTHS)
     if not isinstance(value, tuple) or not 2 <= len(value) <= 4:
         raise ValueError(f"no control for {name} = {value!r}; use a list, a bool or (low, high)")
     low, high = value[:2]
@@ -112,4 +114,4 @@ def make_control(name: str, value: Any) -> Any:
     step = value[2] if len(value) > 2 else 1 if whole else (high - low) / 20
     start = value[3] if len(value) > 3 else low
     kind = widgets.IntSlider if whole else widgets.FloatSlider
-    return kind(value=start, min=low, max=high, step=step, description=name)
+    return kind(value=start, min=low, max=high, step=step, description=name, **WIDTHS)

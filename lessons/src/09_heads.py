@@ -291,9 +291,10 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the cup, and two maps of 32 x 32 patches, each in the colour of its
-# favourite (six colours, used again for K = 24). Both show the form of the cup. With
-# K = 6 rim and table share a colour, with K = 24 they do not, and the table falls
-# into small pieces.*
+# favourite. Both show cup and saucer. With K = 6, the inside of the cup and the
+# table behind it are one light blue. With K = 24, the table falls into small pieces,
+# and the front of the cup (pink) stands out from the saucer (green). There are only
+# six colours: for K = 24 each stands for four prototypes.*
 #
 # Why does a random head draw a cup? Like patches have like directions, and any set
 # of prototypes cuts the sphere into regions. What training adds: *which* borders
@@ -519,9 +520,9 @@ for std in [0.02, 0.1]:
     )
 
 # %% [markdown]
-# With 0.02 a fresh head has no opinion. Large runs grow out of it. A short run would
-# spend much of its time on that, so our small recipes set `head_last_layer_std` to
-# 0.1.
+# With 0.02 even the favourite gets less than two even shares: a fresh head has
+# hardly an opinion. Long runs grow out of it. Ours are short, so our small recipes
+# begin with 0.1, by the setting `head_last_layer_std`.
 
 # %% [markdown]
 # ## Why a bottleneck?
@@ -580,7 +581,7 @@ plt.show()
 # So each question has its own MLP and its own prototypes, and their numbers K
 # may differ.
 #
-# > iBOT used one head for both (iBOT Sec. 3.1). DINOv2 unties them, and so does
+# > iBOT used one head for both (iBOT Sec. 3.1, 3.2). DINOv2 unties them, and so does
 # > DINOv3 (DINOv2 Sec. 4; DINOv3 Sec. 3.2).
 
 # %%
@@ -828,9 +829,9 @@ for length in [1.0, 0.01]:
 # `lessons/solutions/09.py`.
 #
 # **09.1** (difficulty 1, 3 minutes) `B` pictures, 2 global and `L` local crops of
-# each, `M` hidden patches in the batch. Return the shapes of the *student's*
-# scores as two tuples: from the DINO head with `K` prototypes, and from the iBOT
-# head with `K2`.
+# each, `M` hidden patches in the batch. Which shapes have the *student's* scores,
+# from the DINO head with `K` prototypes and from the iBOT head with `K2`? Return
+# two tuples of two numbers, `(rows, columns), (rows, columns)`.
 #
 # <details><summary>Hint 1</summary>Every crop has one CLS, and the student sees
 # all crops.</details>

@@ -156,7 +156,8 @@ plt.show()
 # %% [markdown]
 # *Figure: the astronaut with half of the patches blue; beside it two maps of
 # the KL divergence. For the whole crop the map is dark everywhere: 0. With
-# holes it is bright where the holes are, and darker elsewhere.*
+# holes, all bright patches lie in the holes, the brightest on the suit. Some
+# hidden patches stay dark, and so do nearly all that are seen.*
 #
 # What the student can see it answers perfectly, by being a copy. Nothing to
 # gain, no gradient, nothing learned. The questions are where it *cannot* look.
@@ -386,9 +387,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: targets, a row per hidden patch, a column per prototype; below, the
-# share of each prototype. Softmax: two bars tower above the rest. Shared out in
-# the batch: nearly even bars. That crop alone: nearly even bars within a single
-# picture.*
+# share of each prototype; dotted, 1/16. Softmax: two bars tower above the rest.
+# Shared out in the batch: no bar is far from the dotted line. That crop alone:
+# the same, but within a single picture.*
 #
 # In the batch all prototypes are used, and one crop uses those that fit it, here
 # about ten. Alone, the crop must use all 16 alike, even if it showed nothing but
@@ -591,7 +592,7 @@ print("untrained saves nothing:  ", abs(before) < 0.1)
 
 # %% [markdown]
 # No: at hidden patches it is clearly worse than the one that played for real. It
-# has learned to copy the teacher patch by patch, and hardly to look around.
+# was never asked about a patch that it could not see.
 #
 # ## See it on photographs
 #
@@ -630,10 +631,11 @@ plt.show()
 # %% [markdown]
 # *Figure: three crops, one per row. From left: the crop, what the student sees,
 # the target's prototype for each patch, the untrained student's guesses at the
-# holes, the trained student's. Targets are patchworks, with much light green on
-# the suit, orange on the cup and brown behind the flower. The untrained student
-# says purple nearly everywhere. The trained one says light green at the suit,
-# orange at the cup, brown at the flower.*
+# holes, the trained student's. Targets are patchworks: light green on the suit,
+# light blue behind the astronaut, orange on and around the cup, brown behind the
+# flower. The untrained student says purple nearly everywhere. The trained one says
+# light green and light blue at the astronaut, orange at the cup, brown at the
+# flower.*
 
 # %% [markdown]
 # The teacher is untrained, too: its regions follow colour and texture, as a
@@ -698,7 +700,7 @@ viz.explore(
 # *Heads.* DINO and iBOT could share one head. The official code gives iBOT its
 # own, with its own prototypes: things and pieces of things are different words.
 #
-# > iBOT shares the head (Sec. 3.2). DINOv2 found separate heads better at scale
+# > iBOT shares the head (Sec. 3.1, 3.2). DINOv2 found separate heads better at scale
 # > (Sec. 4, "Untying head weights"), and DINOv3 keeps them (Sec. 3.2).
 
 # %% [markdown]
@@ -775,8 +777,8 @@ print("say of the masked crops, plain:", [round(x, 2) for x in say.tolist()])
 # Solve them in any order. Solutions are in `lessons/solutions/12.py`.
 #
 # **12.1** (difficulty 1, 3 minutes) `counts` has the number of hidden patches of
-# each crop of a batch, zeros included. Where does the iBOT loss of an undecided
-# student start, with `K` prototypes?
+# each crop of a batch, a list of integers, zeros included. Where does the iBOT
+# loss of an undecided student start, with `K` prototypes? Return a Python float.
 #
 # <details><summary>Hint 1</summary>What does one hidden patch cost, and what is
 # the mean in a crop?</details>
@@ -814,12 +816,13 @@ check("12.2", gather)
 # %% [markdown]
 # **12.3** (difficulty 3, 10 minutes) The loss, without the package: student
 # `scores` `[M, K]`, `targets` `[M, K]` (probabilities), `masks` `[n, N]`, and the
-# student's `temp`.
+# student's `temp`. The rows are the hidden patches of crop 0, from first to last,
+# then those of crop 1, and so on. Return one number, `[]`.
 #
 # <details><summary>Hint 1</summary>You need the weight of each row, so the crop
 # of each row.</details>
-# <details><summary>Hint 2</summary>`masks.nonzero()` is [M, 2]: crop and patch,
-# in the order of the rows.</details>
+# <details><summary>Hint 2</summary>`masks.nonzero()` is [M, 2]: crop and patch
+# of each row.</details>
 # <details><summary>Hint 3</summary>The rest is rung 3.</details>
 
 

@@ -661,7 +661,8 @@ plt.show()
 
 # %% [markdown]
 # *Figure: four windows at the left, then their three nearest in the untrained
-# net and after KoLeo alone. Nearly all frames are orange: another photograph.*
+# net and after KoLeo alone. A green frame means the same photograph, an orange one
+# another. All but one are orange.*
 #
 # Chance would be 1 in 16. Spread out is not the same as understood: KoLeo knows
 # nothing of pictures. It keeps room free, and DINO and iBOT have to furnish it.
@@ -788,8 +789,9 @@ check("13.2", k_nearest)
 # %% [markdown]
 # **13.3** (difficulty 3, 8 minutes) KoLeo in groups, as DINOv3 has it: of `x`
 # `[B, D]`, the first `size` features search among themselves, then the next
-# `size`, and so on. The loss is the mean over all features. Try it without
-# `KoLeoLoss`, as one tensor `[B / size, size, D]`.
+# `size`, and so on; `B` is a multiple of `size`. The loss is the mean over all
+# features, one number `[]`. Try it without `KoLeoLoss`, as one tensor
+# `[B / size, size, D]`.
 #
 # <details><summary>Hint 1</summary>With the class: one call per group, and the
 # mean.</details>
@@ -809,7 +811,7 @@ check("13.3", koleo_in_groups)
 # %% [markdown]
 # **13.4** (difficulty 2, 4 minutes) `cls` `[2, B, D]` holds the student's CLS
 # features of both global crops. Return what KoLeo adds to the total loss, with
-# the given `weight`. You may use `KoLeoLoss()`.
+# the given `weight`: one number `[]`. You may use `KoLeoLoss()`.
 #
 # <details><summary>Hint 1</summary>Who must not be whose neighbour?</details>
 # <details><summary>Hint 2</summary>Sum or mean? The formula stands in "Two
@@ -825,8 +827,9 @@ check("13.4", koleo_of_crops)
 
 # %% [markdown]
 # **13.5** (difficulty 4, 12 minutes) Change the design: who is at least `far`
-# away from its nearest is not pushed any more. Each feature costs $-\log(d /
-# \text{far})$ if $d < \text{far}$, else 0; take the mean over all features.
+# away from its nearest is not pushed any more. Each feature of `x` `[B, D]`, of
+# any length, costs $-\log(d / \text{far})$ if $d < \text{far}$, else 0. Return
+# the mean over all features, one number `[]`.
 # Then think: what is better in such a loss, and which choice is harder?
 #
 # <details><summary>Hint 1</summary>Without an `if`: cut the distance off before

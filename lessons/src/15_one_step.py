@@ -182,6 +182,10 @@ print(f"{'koleo_loss':23} {start['koleo_loss']:.4f}")
 # With losses 4, 3, 0.5 and 2:
 #
 # $$3 + 0.75 + 0.1 + 2 = 5.85.$$
+#
+# In code, `combine` adds them up. It has two more weights: `local_weight`, by which
+# a recipe can turn $L_\text{local}$ up or down during a run (here 1, unchanged), and
+# `gram_weight`, for a fifth loss that comes in lesson 20 (here 0).
 
 # %%
 toy = {
@@ -231,9 +235,7 @@ def teach(model, batch):
     for crop, mask in zip(batch.global_crops, batch.masks, strict=True):
         out = net["backbone"](crop[None], is_training=True)
         cls.append(net["dino_head"](out["x_norm_clstoken"]))  # [1, 64]
-        hidden = out["x_norm_patchtokens"][
-            0, mask
-        ]  # seen whole by the teacher
+        hidden = out["x_norm_patchtokens"][0, mask]  # seen whole here
         patches.append(net["ibot_head"](hidden))  # [m, 80]
     cls, patches = torch.cat(cls), torch.cat(patches)
     return sinkhorn_knopp(cls, TEMP), sinkhorn_knopp(patches, TEMP)

@@ -485,9 +485,9 @@ plt.show()
 
 
 # %%
-def plan(warmup, end, cosine):
+def plan(warmup, end, tail):
     values = schedules.linear_warmup_cosine_decay(
-        0, 2e-3, end * 2e-3, warmup, 200, min(cosine, 200 - warmup)
+        0, 2e-3, end * 2e-3, warmup, 200, 200 - warmup - tail
     )
     return viz.schedules_figure({"lr": {"plan": values}})
 
@@ -496,13 +496,13 @@ viz.explore(
     plan,
     warmup=(0, 100, 10, 20),
     end=(0.0, 1.0, 0.1, 0.0),
-    cosine=(10, 200, 10, 180),
+    tail=(0, 90, 10, 0),
 )
 
 # %% [markdown]
 # *Figure: one panel with the learning rate of the plan over 200 iterations; at
 # the start values it is that of the figure above. Sliders: length of the
-# warm-up, end as a share of the peak, length of the cosine.*
+# warm-up, end as a share of the peak, length of a level tail after the cosine.*
 #
 # ### What it has to beat
 #

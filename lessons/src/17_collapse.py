@@ -848,8 +848,12 @@ print(progress("17"))
 # %% [markdown]
 # ## Sources
 #
-# - DINO, arXiv 2104.14294: Sec. 5.3 and Fig. 7 on collapse; Sec. 5.1 and Table 7
-#   on which parts can replace which. The clearest two pages on this.
-# - DINOv2, arXiv 2304.07193: Sec. 4, KoLeo and Sinkhorn-Knopp; Sec. 6.4.
-# - DINOv3, arXiv 2508.10104: Sec. 3.2, the same parts at scale.
-# - Official code: `train/ssl_meta_arch.py`, class `SSLMetaArch`.
+# - DINO, [arXiv 2104.14294](https://arxiv.org/abs/2104.14294): Sec. 5.3 and Fig.
+#   7 on collapse; Sec. 5.1 and Table 7 on which parts can replace which. The
+#   clearest two pages on this.
+# - DINOv2, [arXiv 2304.07193](https://arxiv.org/abs/2304.07193): Sec. 4, KoLeo
+#   and Sinkhorn-Knopp; Sec. 6.4.
+# - DINOv3, [arXiv 2508.10104](https://arxiv.org/abs/2508.10104): Sec. 3.2, the
+#   same parts at scale.
+# - Official code: `dinov3/train/ssl_meta_arch.py`, class `SSLMetaArch`; here
+#   `dinolite/train/ssl_meta_arch.py`.
