@@ -14,13 +14,20 @@ from typing import Any
 
 import pytest
 
+from dinolite.offline import forbid_network
+
 ROOT = Path(__file__).resolve().parent
 RELATIVE = 1e-3
 
 # The lessons' kernels inherit these. Torch reads the first when it is imported: not before here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Neither tests nor lessons, nor any Python they start, may reach another machine.
+forbid_network()
+inherited = os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT / "tests" / "offline"), str(ROOT), *([inherited] if inherited else [])]
+)
 os.environ["DINOLITE_PROGRESS"] = ""  # what a reader has solved changes no output
 
 # A float has a point, or an exponent with a sign, as Python, NumPy and torch print them. "3." is

@@ -5,6 +5,7 @@ Mistakes of the user end in one sentence and exit code 2; `--debug` shows the tr
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -13,9 +14,12 @@ from typing import Annotated
 
 import typer
 
+from dinolite import offline
+
 app = typer.Typer(
     help="DINOv3 in miniature: train, evaluate and look at self-supervised vision transformers.",
-    epilog="A mistake ends in one sentence; --debug, anywhere, shows the traceback as well.",
+    epilog="A mistake ends in one sentence; --debug, anywhere, shows the traceback as well. "
+    "--offline, anywhere, refuses every connection to another machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,7 +64,7 @@ def train(
         changes, recipe = [recipe, *changes], None
     recipe = recipe or ("folder" if (data or "").startswith("folder:") else "demo")
     out = out or Path("runs", Path(recipe).stem)
-    changes += [f"data.dataset={data}"] if data else []
+    changes += [f"data.dataset={data}"] if data is not None else []
     config = load_config(recipe, [*changes, f"train.output_dir={out}"])
     if is_main_rank():
         typer.echo(f"recipe {recipe} -> {out}")
@@ -165,7 +169,9 @@ def check(
 def main() -> None:
     """Entry point: sentences for mistakes, tracebacks only with --debug."""
     debug = "--debug" in sys.argv
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    arguments = [a for a in sys.argv[1:] if a not in ("--debug", "--offline")]
+    if "--offline" in sys.argv or os.environ.get(offline.VARIABLE):
+        offline.forbid_network()
     try:
         app(args=arguments, prog_name="dinolite")
     except (ValueError, RuntimeError, OSError) as error:

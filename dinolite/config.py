@@ -101,15 +101,18 @@ def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
 def check_config(tree: Mapping[str, Any]) -> Config:
     """Validate a tree of settings. Raises ConfigError with every mistake in it."""
     try:
-        config, mistakes = Config.model_validate(dict(tree)), []
+        config, mistakes, wrong = Config.model_validate(dict(tree)), [], set()
     except ValidationError as error:
         mistakes = [explain(e) for e in error.errors()]
+        wrong = {".".join(map(str, e["loc"][:2])) for e in error.errors()}
         good = without_paths(tree, [e["loc"] for e in error.errors()])
         try:
             config = Config.model_validate(good)
         except ValidationError:
             config = Config()
-    mistakes += impossible_combinations(config)
+    # What was wrong stands at its default now, and says nothing about its neighbours.
+    combined = impossible_combinations(config)
+    mistakes += [sentence for sentence in combined if not any(name in sentence for name in wrong)]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return config

@@ -23,7 +23,7 @@ class Section(BaseModel):
     """A group of settings: unknown keys and wrong types are errors, and nothing changes later."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
 
 

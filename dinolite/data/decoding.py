@@ -42,8 +42,7 @@ def read_picture(
     if name is None:
         name = "the picture" if isinstance(path, io.BytesIO) else show_path(path)
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
-            _refuse_huge(picture, name)
+        with _opened(path, name) as picture:
             orientation = _orientation(picture)
             if image_size is not None:  # lets the JPEG decoder leave fine detail out: far quicker
                 picture.draft(None, (image_size, image_size))
@@ -106,6 +105,19 @@ def to_tensor(picture: Image.Image) -> UInt8[Tensor, "c h w"]:
 def show_path(path: str | Path) -> str:
     """A path fit for printing, even when its name is not valid text."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _opened(path: str | Path | io.BytesIO, name: str) -> Image.Image:
+    """The picture, not decoded yet. A PNG's checksums are compared first: the decoder gives half a
+    picture without a word."""
+    picture = Image.open(path, formats=_FORMATS)
+    _refuse_huge(picture, name)
+    if picture.format != "PNG":
+        return picture
+    picture.verify()  # after which it can only be closed
+    if isinstance(path, io.BytesIO):
+        path.seek(0)
+    return Image.open(path, formats=("PNG",))
 
 
 def _refuse_huge(picture: Image.Image, name: str) -> None:

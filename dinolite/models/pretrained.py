@@ -63,8 +63,12 @@ def load_file(path: Path) -> DinoVisionTransformer:
     """A backbone from a file of any layout; the architecture is read from the file."""
     if "config" in read_metadata(path):
         return load_published(path)
-    state = keymaps.unwrapped(read_state_dict(path))
-    names = keymaps.recognise(state)
+    state = read_state_dict(path)
+    try:
+        state = keymaps.unwrapped(state)
+        names = keymaps.recognise(state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
     return fitted(infer_architecture(state, names), state, names, f"the model in {path}")
 
 
@@ -180,16 +184,18 @@ def save_backbone(
     write_safetensors(tensors, path, head)
 
 
-def load_published(path: str | Path) -> DinoVisionTransformer:
+def load_published(path: Path) -> DinoVisionTransformer:
     """A backbone that `save_backbone` wrote, as float32, in eval mode.
 
     Raises:
         WeightsError: the file is not one of ours, or does not fit its own settings.
     """
-    path = Path(path)
     try:
         config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
         raise WeightsError(f"{path} holds no settings that dinolite understands: {wrong}") from None
-    return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
+    try:
+        return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
+    except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
+        raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None

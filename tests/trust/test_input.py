@@ -1,0 +1,320 @@
+"""More than three hundred bad inputs: each gets one sentence that names what is wrong, exit code 2
+and no traceback. And odd pictures, which are read."""
+
+import io
+import json
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel
+from safetensors.torch import save_file
+
+from dinolite.cli import main
+from dinolite.config import Config
+from dinolite.data.decoding import read_picture
+from dinolite.explore.gallery import Gallery
+from dinolite.explore.sources import PixelSource
+from dinolite.models.pretrained import OWN_WEIGHTS
+from dinolite.models.weight_files import read_metadata, read_state_dict
+from tests.tiny_run import TINY
+from tests.trust.conftest import Faults
+from tests.trust.corpus import BROKEN, ODD, PNG
+
+Says = Callable[..., str]
+SEEN = "one sentence; exit code 2"
+
+
+@pytest.fixture
+def says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Says:
+    """Run the command in an empty folder; what it said on stderr."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("dinolite.train.train.train_step", "dinolite.explore.server.bind_sockets"):
+        monkeypatch.setattr(place, lambda *a: pytest.fail("it was taken for good"))
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["dinolite", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr().err
+        assert end.value.code == 2, (arguments, said)
+        assert "Traceback" not in said and said.startswith("dinolite: "), (arguments, said)
+        assert len(said.strip().splitlines()) <= 3, (arguments, said)  # one per mistake
+        return said
+
+    return run
+
+
+def leaves(model: type[BaseModel] = Config, above: str = "") -> Iterator[str]:
+    """The dotted name of every setting."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from leaves(kind, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+SETTINGS = list(leaves())
+
+
+def test_every_setting_misspelt_and_of_the_wrong_type(says: Says, faults: Faults) -> None:
+    tried = 0
+    for name in SETTINGS:
+        section, _, leaf = name.rpartition(".")
+        wrong = f"{section}.{leaf}x"
+        assert f"{wrong} is not a setting" in says("check", "demo", f"{wrong}=1")
+        said = says("check", "demo", f"{name}=[[[]]]")
+        assert name in said
+        tried += 2
+    assert tried >= 200
+    faults.survived("a setting misspelt or of the wrong type", SEEN, tried)
+
+
+RANGES = [
+    "student.patch_size=0", "student.patch_size=-4", "student.depth=-1", "student.num_heads=0",
+    "student.drop_path_rate=1.0", "student.drop_path_rate=nan", "student.arch=vit_colossal",
+    "student.ffn_layer=cake", "student.norm_layer=", "student.n_storage_tokens=-1",
+    "train.iterations=0", "train.iterations=1e99", "train.batch_size_per_gpu=0",
+    "train.num_workers=-1", "train.precision=float8", "train.parallel=telepathy",
+    "train.log_every=0", "optim.lr.peak=-1", "optim.lr.peak=inf", "optim.clip_grad=-1",
+    "optim.adamw_beta1=2", "optim.scaling_rule=cubic", "optim.lr.kind=zigzag",
+    "teacher.temp.peak=0", "teacher.momentum.peak=2", "teacher.centering=sideways",
+    "ibot.mask_ratio_min_max=[0.9, 0.1]", "ibot.mask_ratio_min_max=[0.1]",
+    "ibot.mask_sample_probability=2", "crops.local_crops_number=-1",
+    "crops.global_crops_size=0", "crops.global_crops_scale=[0.5, 3]",
+    "crops.rgb_std=[0, 0, 0]", "crops.pipeline=hand", "gram.tokens_used=some",
+    "gram.use_loss=perhaps", "dino.koleo_topk=0", "dino.head_nlayers=0",
+    "checkpointing.period=0", "checkpointing.max_to_keep=0", "evaluation.knn_k=0",
+    "data.image_size=0", "train.seed=-1", "=", "=1", "train", "train.seed=", ".=1", "a.b.c.d=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", RANGES)
+def test_a_setting_out_of_range(setting: str, says: Says, faults: Faults) -> None:
+    said = says("check", "demo", setting)
+    assert any(part in said for part in setting.split("=")[0].split(".")[1:] or ["="])
+    faults.survived("a setting out of range", SEEN)
+
+
+RECIPES: dict[str, bytes] = {
+    "empty name.toml": b"[]",
+    "open bracket.toml": b"[train\nseed = 1",
+    "twice.toml": b"[train]\nseed = 1\nseed = 2",
+    "no value.toml": b"[train]\nseed =",
+    "bytes.toml": b"\xff\xfe\x00\x01",
+    "zero bytes inside.toml": b"[train]\x00",
+    "unknown section.toml": b"[trian]\nseed = 1",
+    "unknown key.toml": b"[train]\nsede = 1",
+    "wrong type.toml": b"[train]\nseed = 'one'",
+    "section is a number.toml": b"train = 3",
+    "yaml.toml": b"train:\n  seed: 1\n",
+    "json.toml": b'{"train": {"seed": 1}}',
+    "half a string.toml": b'[data]\ndataset = "win',
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_is_none(name: str, says: Says, tmp_path: Path, faults: Faults) -> None:
+    (tmp_path / name).write_bytes(RECIPES[name])
+    says("check", name)
+    faults.survived("a broken recipe file", SEEN)
+
+
+COMMANDS = [
+    ["train", "nothing.toml"], ["train", "demo.tom"], ["train", "/"], ["train", "../demo"],
+    ["train", "--data", "folder:"], ["train", "--data", "folder:nowhere"],
+    ["train", "--data", "folder:empty"], ["train", "--data", "folder:file"],
+    ["train", "--data", "windoes"], ["train", "--data", "imagenet"],
+    ["train", "--data", "windows+nothing"], ["train", "--data", ""], ["train", "--data", "+"],
+    ["train", "demo", "train.device=cuda:99x"], ["train", "demo", "--out", "file"],
+    ["train", "demo", "--out", "file/below"], ["eval", "nowhere"], ["eval", "empty"],
+    ["eval", "file"], ["eval", "half"], ["show", "nowhere"], ["show", "empty"], ["show", "half"],
+    ["lab", "nowhere"], ["lab", "file"], ["explore", "nothing", "--no-browser"],
+    ["explore", "empty", "--no-browser"], ["explore", "file", "--no-browser"],
+    ["explore", "--pictures", "empty", "--no-browser"],
+    ["explore", "--pictures", "file", "--no-browser"],
+    ["explore", "--side", "0", "--no-browser"], ["explore", "--side", "7", "--no-browser"],
+    ["explore", "--port", "70000", "--no-browser"], ["explore", "--port", "-1", "--no-browser"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_a_command_that_names_what_is_not_there(
+    arguments: list[str], says: Says, tmp_path: Path, faults: Faults
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("a letter")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.toml").write_text("[train]\nseed = 0\n")
+    says(*arguments, *(TINY if arguments[0] == "train" and "demo" in arguments[1:2] else []))
+    faults.survived("a folder, file or name that is not there", SEEN)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_picture(name: str, says: Says, tmp_path: Path, faults: Faults) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / name).write_bytes(BROKEN[name])
+    said = says("train", "folder", "--data", "folder:photos", *TINY, "--out", "run")
+    assert "photos" in said
+    gallery = Gallery({"pixels": PixelSource(8)}, {"a": read_picture(io.BytesIO(PNG))}, 16)
+    with pytest.raises(ValueError, match=name.split(".")[0]) as error:
+        gallery.upload(BROKEN[name], name)
+    assert "\n" not in str(error.value) and " at 0x" not in str(error.value)
+    faults.survived("a broken picture, alone in a folder, and as an upload", SEEN, 2)
+
+
+def test_one_good_picture_among_broken_ones_is_found(tmp_path: Path, faults: Faults) -> None:
+    from dinolite.data.datasets import load_pictures
+
+    for name, data in BROKEN.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "a good.png").write_bytes(PNG)  # the first: every tenth is for tests
+    found = load_pictures(f"folder:{tmp_path}", "train", 32)
+    assert len(found) == 1 and len(found.skipped) >= len(BROKEN) * 0.8
+    faults.survived("broken pictures among good ones", "they are skipped, counted and listed")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_picture_is_read(name: str, tmp_path: Path, faults: Faults) -> None:
+    path = tmp_path / name
+    path.write_bytes(ODD[name]())
+    picture = read_picture(path, 64)
+    assert picture.dtype == torch.uint8 and picture.shape[0] == 3 and max(picture.shape) <= 64
+    if name.startswith("turned"):
+        wide = name in {f"turned {i}.jpg" for i in (1, 2, 3, 4, 99)}
+        assert (picture.shape[2] > picture.shape[1]) == wide
+    assert {p.name for p in tmp_path.iterdir()} == {name}, "a name is never run"
+    faults.survived("an odd picture (CMYK, 16 bits, animated, turned, ...)", "the picture")
+
+
+def test_links_in_a_circle(says: Says, tmp_path: Path, faults: Faults) -> None:
+    folder = tmp_path / "photos"
+    (folder / "a").mkdir(parents=True)
+    os.symlink("..", folder / "a" / "up")
+    os.symlink("loop.png", folder / "loop.png")
+    os.symlink("nowhere.png", folder / "lost.png")
+    says("train", "folder", "--data", "folder:photos", *TINY, "--out", "run")
+    (folder / "a" / "good.png").write_bytes(PNG)
+    from dinolite.data.datasets import load_pictures
+
+    assert len(load_pictures(f"folder:{folder}", "train", 32)) == 1
+    faults.survived("links in a circle, and links to nowhere", "they are skipped", 3)
+
+
+class Harm:
+    """A pickle that would write a file if it were opened."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.target}",)
+
+
+def weights() -> dict[str, torch.Tensor]:
+    return read_state_dict(OWN_WEIGHTS / "dinolite_tiny.safetensors")
+
+
+def written(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    state = weights()
+    change(state)
+    words = read_metadata(OWN_WEIGHTS / "dinolite_tiny.safetensors")
+    words.pop("sha256", None)
+    save_file(state, path, words)
+
+
+NAMES = ("cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "norm.weight",
+         "blocks.3.mlp.fc2.bias", "storage_tokens", "mask_token", "rope_embed.periods")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_do_not_fit(name: str, says: Says, tmp_path: Path, faults: Faults) -> None:
+    path = tmp_path / "x.safetensors"
+    changes: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+        "missing": lambda s: s.pop(name),
+        "renamed": lambda s: s.update({f"{name}_": s.pop(name)}),
+        "longer": lambda s: s.update({name: torch.cat([s[name], s[name]])}),
+        "one number": lambda s: s.update({name: torch.zeros(1, 1, 1, 1, 1)}),
+        "another beside": lambda s: s.update({f"{name}.more": torch.zeros(2)}),
+    }
+    for change in changes.values():
+        written(path, change)
+        assert name in says("explore", "x.safetensors", "--no-browser")
+    faults.survived("weights with missing, extra or misshapen keys", SEEN, len(changes))
+
+
+def files(harm: Path) -> dict[str, bytes]:
+    def saved(value: object) -> bytes:
+        buffer = io.BytesIO()
+        torch.save(value, buffer)
+        return buffer.getvalue()
+
+    good = saved({"cls_token": torch.zeros(1)})
+    return {
+        "code.pth": pickle.dumps(Harm(harm)),
+        "code.pt": saved(Harm(harm)),
+        "code inside.pth": saved({"model": Harm(harm)}),
+        "code as a key.pth": saved({Harm(harm): 1}),
+        "a module.pth": saved(torch.nn.Linear(2, 2)),
+        "a list.pth": saved([1, 2]),
+        "a number.pth": saved(3),
+        "empty dict.pth": saved({}),
+        "words.pth": saved({"a": "b"}),
+        "zero bytes.pth": b"",
+        "half.pth": good[: len(good) // 2],
+        "letter.pth": b"dear reader",
+        "zero bytes.safetensors": b"",
+        "letter.safetensors": b"dear reader",
+        "huge head.safetensors": (2**62).to_bytes(8, "little") + b"{}",
+        "bad head.safetensors": (4).to_bytes(8, "little") + b"{{{{",
+        "code.safetensors": pickle.dumps(Harm(harm)),
+        "picture.safetensors": PNG,
+        "weights.bin": good,
+        "weights.npz": good,
+    }
+
+
+def test_files_that_are_no_weights_and_run_nothing(
+    says: Says, tmp_path: Path, faults: Faults
+) -> None:
+    harm = tmp_path / "harm was done"
+    cases = files(harm)
+    for name, data in cases.items():
+        (tmp_path / name).write_bytes(data)
+        assert name in says("explore", name, "--no-browser")
+        assert not harm.exists(), f"{name} ran code"
+    faults.survived("files that are no weights; pickles that would run code", SEEN, len(cases))
+
+
+def test_settings_inside_weights_that_make_no_sense(
+    says: Says, tmp_path: Path, faults: Faults
+) -> None:
+    config = json.loads(read_metadata(OWN_WEIGHTS / "dinolite_tiny.safetensors")["config"])
+    heads: list[str] = ["", "{", "[]", "null", json.dumps(config | {"depth": -1}),
+                        json.dumps(config | {"depth": 5}), json.dumps(config | {"evil": 1}),
+                        json.dumps(config | {"embed_dim": 10**12})]  # fmt: skip
+    for head in heads:
+        save_file(weights(), tmp_path / "x.safetensors", {"config": head})
+        assert "x.safetensors" in says("explore", "x.safetensors", "--no-browser")
+    faults.survived("weights whose settings make no sense", SEEN, len(heads))
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dinolite", "--debug", "explore", "nothing"])
+    with pytest.raises(ValueError, match="nothing"):
+        main()
+
+
+def test_there_are_three_hundred() -> None:
+    settings = 2 * len(SETTINGS) + len(RANGES) + len(RECIPES) + len(COMMANDS)
+    weights = 5 * len(NAMES) + len(files(Path("x"))) + 8
+    assert settings + weights + 2 * len(BROKEN) >= 300

@@ -1,0 +1,78 @@
+"""Same settings, same seed: the same bits, in another process, with other workers, after a restart;
+and every file of a run says what it was made with."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dinolite.checkpointer import checkpoints, read_meta
+from dinolite.config import Config, load_config
+from dinolite.models.weight_files import read_metadata, read_state_dict
+from dinolite.train.train import train
+from tests.tiny_run import QUICK
+from tests.trust.conftest import Faults
+
+RUN = [
+    *QUICK,
+    "train.iterations=6",
+    "train.log_every=1",
+    "checkpointing.period=3",
+    "student.drop_path_rate=0.2",
+    "optim.lr.warmup=0",
+]
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+WAYS = {
+    "a process of its own": [],
+    "two workers": ["train.num_workers=2"],
+    "three workers": ["train.num_workers=3"],
+    "pictures one by one, two workers": ["crops.pipeline=per_image", "train.num_workers=2"],
+}
+
+
+def here(out: Path, *more: str) -> Path:
+    train(load_config("demo", [*RUN, *more, f"train.output_dir={out}"]))
+    return out
+
+
+def elsewhere(out: Path, *more: str) -> Path:
+    arguments = ["train", "demo", *RUN, *more, "--out", str(out), "--no-report"]
+    command = [sys.executable, "-m", "dinolite.cli", *arguments]
+    subprocess.run(command, env=ENV, check=True, capture_output=True)
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_bits(way: str, tmp_path: Path, faults: Faults) -> None:
+    more = WAYS[way]
+    plain = [m for m in more if "num_workers" not in m]
+    a, b = here(tmp_path / "a", *plain), elsewhere(tmp_path / "b", *more)
+    x, y = (read_state_dict(run / "teacher.safetensors") for run in (a, b))
+    assert all(torch.equal(x[name], y[name]) for name in x)
+    logs = [(run / "metrics.jsonl").read_text() for run in (a, b)]
+    assert logs[0] == logs[1]
+    faults.survived(f"repeated in {way}", "the same bits")
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    a, b = here(tmp_path / "a"), here(tmp_path / "b", "train.seed=1")
+    x, y = (read_state_dict(run / "teacher.safetensors") for run in (a, b))
+    assert not torch.equal(x["cls_token"], y["cls_token"])
+
+
+def test_every_record_says_where_it_comes_from(tmp_path: Path) -> None:
+    out = here(tmp_path / "run")
+    config = load_config(out / "config.toml")
+    metadata = read_metadata(out / "teacher.safetensors")
+    stories = [read_meta(place) for place in checkpoints(out)]
+    stories.append({name: json.loads(metadata[name]) for name in ("settings", "provenance")})
+    for story in stories:
+        assert Config.model_validate(story["settings"]) == config
+        assert {"dinolite", "commit", "python", "torch"} <= story["provenance"].keys()
+        text = json.dumps(story["provenance"])
+        assert str(Path.home()) not in text and os.uname().nodename not in text
