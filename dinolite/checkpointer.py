@@ -94,17 +94,21 @@ def write_sums(place: Path) -> None:
         sync(place / name)
 
 
-def damage(place: Path) -> str:
-    """What is wrong with the files of a checkpoint; empty if they are as they were written."""
+def damage(place: Path, only: str = "") -> str:
+    """What is wrong with the files of a checkpoint, or with one of them; empty if they are as they
+    were written."""
     try:
         lists = sorted(place.glob(f"*{SUMS}"))
+        lines = [line.split("  ", 1) for path in lists for line in read_lines(path)]
+        sums = {name: digest for digest, name in lines}
+        here = {path.name for path in place.iterdir()} - {path.name for path in lists}
+        if strange := sorted(here ^ sums.keys()):
+            return f"{strange[0]} is " + ("missing" if strange[0] in sums else "not in the sums")
+        for name in [only] if only else sums:
+            if sha256(place / name) != sums[name]:
+                return f"{name} is not as it was written"
         if len(lists) != read_meta(place)["processes"]:
             return "a list of checksums is missing"
-        for digest, name in (line.split("  ") for p in lists for line in read_lines(p)):
-            if not (place / name).is_file():
-                return f"{name} is missing"
-            if sha256(place / name) != digest:
-                return f"{name} is not as it was written"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__} while reading it"
     return ""

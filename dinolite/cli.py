@@ -138,12 +138,22 @@ def recipes() -> None:
 @app.command()
 def lab(
     folder: Annotated[Path, typer.Argument(help="Folder with notebooks.")] = Path("lessons"),
+    port: Annotated[int, typer.Option(help="The first one tried.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ) -> None:
-    """Open the lessons in JupyterLab, on this machine only."""
+    """Open the lessons in JupyterLab, on this machine only; the address holds a token."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; start `dinolite lab` where lessons/ is")
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", str(folder)]
+    settings = ["ip=127.0.0.1", f"port={port}", "allow_remote_access=False", f"root_dir={folder}"]
+    settings += ["max_body_size=33554432", "max_buffer_size=33554432"]  # of an upload, in bytes
+    settings += [f"open_browser={browser}", f"allow_root={in_container()}"]
+    command = [sys.executable, "-m", "jupyterlab", *(f"--ServerApp.{s}" for s in settings)]
     raise typer.Exit(subprocess.call(command))
+
+
+def in_container() -> bool:
+    """Are we root? In a container one usually is, and JupyterLab would refuse to start."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 @app.command()

@@ -19,6 +19,7 @@ FLOORS = {
     "dinolite.setting_types": 0,
     "dinolite.checks": 0,
     "dinolite.files": 0,
+    "dinolite.offline": 0,
     "dinolite.provenance": 0,
     "dinolite.distributed": 0,
     "dinolite.sharding": 0,

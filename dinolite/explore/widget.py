@@ -26,6 +26,7 @@ def patch_explorer(
     pictures: dict[str, UInt8[Tensor, "3 _ _"]],
     sources: dict[str, Source] | None = None,
     side: int = SIDE,
+    width: int = 900,
 ) -> Explorer:
     """Controls over rows of pictures: as they are; as the chosen weights see them; and as the same
     net untrained does, if it is among the sources.
@@ -36,6 +37,7 @@ def patch_explorer(
     Args:
         sources: weights by name; None = `open_sources(["dinolite_tiny"])`.
         side: pixels of the squares that pictures are scaled to.
+        width: pixels of what is drawn.
 
     Raises:
         ValueError: no pictures, or a patch size that does not divide `side`.
@@ -49,7 +51,7 @@ def patch_explorer(
     def view(upload: Any, picture: int, row: int, column: int, **chosen: Any) -> bytes:
         add_new(gallery, upload, seen)
         shown = min(picture, len(gallery.pictures) - 1)
-        return draw(gallery, shown, row / STEPS, column / STEPS, **chosen)
+        return mosaic_png(*draw(gallery, shown, row / STEPS, column / STEPS, **chosen), width)
 
     return explore(
         view,
@@ -76,8 +78,8 @@ def add_new(gallery: Gallery, upload: Any, seen: set[tuple[str, int]]) -> None:
 def draw(
     gallery: Gallery, picture: int, down: float, across: float, weights: str, layer: int,
     metric: Metric, head: str
-) -> bytes:  # fmt: skip
-    """The rows of the explorer. `layer` counts from 1."""
+) -> tuple[list[list[Tensor]], list[str]]:  # fmt: skip
+    """The rows of the explorer and their names. `layer` counts from 1."""
     names = [weights, *([UNTRAINED] if UNTRAINED in gallery.sources != weights else [])]
     images = list(gallery.pictures.values())
     rows, labels = [images], ["picture"]
@@ -102,4 +104,4 @@ def draw(
             line[picture] = frame(line[picture], *answer.asked[1:], grid, ASKED)
         rows.append(drawn)
         labels.append(name)
-    return mosaic_png(rows, labels)
+    return rows, labels

@@ -63,9 +63,9 @@ def load_file(path: Path) -> DinoVisionTransformer:
     """A backbone from a file of any layout; the architecture is read from the file."""
     if "config" in read_metadata(path):
         return load_published(path)
-    state = read_state_dict(path)
+    tensors = read_state_dict(path)
     try:
-        state = keymaps.unwrapped(state)
+        state = keymaps.unwrapped(tensors)
         names = keymaps.recognise(state)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
@@ -187,8 +187,7 @@ def save_backbone(
 def load_published(path: Path) -> DinoVisionTransformer:
     """A backbone that `save_backbone` wrote, as float32, in eval mode.
 
-    Raises:
-        WeightsError: the file is not one of ours, or does not fit its own settings.
+    Raises WeightsError if the file is not one of ours, or does not fit its own settings.
     """
     try:
         config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))

@@ -4,6 +4,7 @@ spoils nothing, and fetching the released ones.
 
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dinolite.files import whole
+from dinolite.files import sha256, whole
 from dinolite.models.keymaps import WeightsError
 from dinolite.models.released import HUGGINGFACE_NAME, META_NAME
 
@@ -31,8 +32,9 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
 
         try:
             tensors = load_safetensors(path)
-            if digest(tensors) != read_metadata(path).get(SUM, digest(tensors)):
-                raise WeightsError(f"{path} is damaged: its numbers do not fit its checksum")
+            words = read_metadata(path)
+            if SUM in words and digest(tensors, words) != words[SUM]:
+                raise WeightsError(f"{path} is damaged: it does not fit its checksum")
             return tensors
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
@@ -79,14 +81,15 @@ def write_safetensors(
 
     try:
         with whole(path) as temporary:
-            save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors)})
+            save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})
     except (SafetensorError, OSError) as error:
         raise OSError(f"{path} could not be written: {error}") from error
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A checksum of names and numbers, whatever their order in a file."""
-    total = hashlib.sha256()
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A checksum of texts, names and numbers, whatever their order in a file."""
+    texts = sorted((name, text) for name, text in metadata.items() if name != SUM)
+    total = hashlib.sha256(repr(texts).encode())
     for name in sorted(tensors):
         total.update(name.encode())
         total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -106,7 +109,8 @@ def fetch(name: str, allow_network: bool) -> Path:
         try:
             return Path(hf_hub_download(repository, file, local_files_only=True))
         except LocalEntryNotFoundError:
-            return Path(hf_hub_download(repository, file, local_files_only=not allow_network))
+            new = hf_hub_download(repository, file, local_files_only=not allow_network)
+            return as_offered(Path(new))
     except GatedRepoError:
         raise WeightsError(
             f"{name} is given to those who accept Meta's licence: do so at "
@@ -118,6 +122,23 @@ def fetch(name: str, allow_network: bool) -> Path:
             f"https://huggingface.co/{repository} ({type(error).__name__}): check the network, or "
             f"download {file} elsewhere and load it by its path"
         ) from None
+
+
+def as_offered(path: Path) -> Path:
+    """The path, if the file has the checksum that its name promises: Hugging Face stores a large
+    file under its sha256, Meta's names end in its first eight digits.
+
+    Raises:
+        WeightsError: it has another.
+    """
+    stored, ending = path.resolve().name, re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    promised = stored if re.fullmatch("[0-9a-f]{64}", stored) else ending[1] if ending else ""
+    if promised and not sha256(path).startswith(promised):
+        raise WeightsError(
+            f"{path} is not the file that was offered: its sha256 is not {promised}...; delete it "
+            "and download it again"
+        )
+    return path
 
 
 def timm_repository(name: str) -> str:
@@ -137,7 +158,7 @@ def fetch_meta(name: str) -> Path:
     """Where torch.hub would have put Meta's file. Meta gives the address only after a form."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if found := sorted(folder.glob(f"{name}_pretrain_*.pth")):
-        return found[0]
+        return as_offered(found[0])
     raise WeightsError(
         f"{name}: fill in the form at https://ai.meta.com/resources/models-and-libraries/"
         f"dinov3-downloads, save the file as {folder}/{name}_pretrain_....pth or load it by its "

@@ -14,6 +14,7 @@ from torch import nn
 
 from dinolite import distributed
 from dinolite.checkpointer import (
+    META,
     CheckpointError,
     checkpoints,
     damage,
@@ -60,7 +61,7 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
         if (folder / CONFIG).exists() and not allow_changes and (places := checkpoints(folder)):
             old, now = load_config(folder / CONFIG), global_batch_size(config)
             changed = differences(old, config)
-            was = read_meta(places[-1]).get(BATCH, old.train.batch_size_per_gpu)
+            was = stored_batch(places, old.train.batch_size_per_gpu)
             if was != now:
                 changed.append(f"the batch of all processes was {was}, is {now}")
             if changed:
@@ -75,6 +76,14 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
     distributed.barrier()
+
+
+def stored_batch(places: list[Path], otherwise: int) -> int:
+    """The batch of all processes that the newest readable checkpoint tells of."""
+    for place in reversed(places):
+        if not damage(place, only=META):
+            return int(read_meta(place)[BATCH])
+    return otherwise
 
 
 def note_skipped(data: PictureDataset, folder: Path) -> None:
@@ -113,10 +122,10 @@ def resume(state: TrainState, folder: Path) -> None:
         if distributed.is_main():
             aside = set_aside(place)
             print(f"checkpoint {place} is damaged: {wrong}; kept as {aside}", file=sys.stderr)
-    if places:
+    if damaged := len(list((folder / "ckpt").glob("damaged-*"))):
         raise CheckpointError(
-            f"none of the {len(places)} checkpoints in {folder / 'ckpt'} is whole: the run cannot "
-            "go on. Choose another --out to start anew"
+            f"none of the {damaged} checkpoints in {folder / 'ckpt'} is whole, all are damaged: "
+            "the run cannot go on. Choose another --out to start anew"
         )
 
 

@@ -298,7 +298,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     assert "0000003 is damaged: __0_0.distcp is not as it was written" in capsys.readouterr().err
     assert (tmp_path / "ckpt" / "damaged-0000003").is_dir(), "nothing saved is thrown away"
     (tmp_path / "ckpt" / "0000002" / "meta.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"none of the 1 checkpoints"):
+    with pytest.raises(CheckpointError, match=r"none of the 2 checkpoints"):
         resume(state, tmp_path)
 
 
