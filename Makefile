@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check format lab lessons clean
+.PHONY: help install demo test quick check format lab explore lessons clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -36,6 +36,9 @@ format: $(INSTALLED)  ## format the code and mend what the linter can mend
 
 lab: $(INSTALLED)  ## open the lessons in JupyterLab
 	$(BIN)/dinolite lab
+
+explore: $(INSTALLED)  ## click a patch, see its like: a page for this machine only
+	$(BIN)/dinolite explore
 
 lessons: $(INSTALLED)  ## rebuild all notebooks from lessons/src (some: make lessons WHICH="03 04")
 	$(PY) -m tools.lessons build --force $(WHICH)

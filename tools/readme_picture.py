@@ -1,5 +1,5 @@
-"""Draw the README's pictures: the neighbours from a finished demo run, and what the patches of the
-small weights see.
+"""Draw the README's pictures: the neighbours from a finished demo run, what the patches of the small
+weights see, and how they came to see it.
 
     python -m tools.readme_picture runs/demo
 """
@@ -23,12 +23,15 @@ from dinolite.models.weight_files import read_metadata
 from dinolite.show import class_figures, square
 from dinolite.summary import open_finished
 from dinolite.train.state import INIT
+from dinolite.viz.film import film_figure
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.style import save_png
 
 TARGETS = Path(__file__).resolve().parents[1] / "data" / "pictures"
 PICTURES = ("chelsea", "coins", "coffee", "camera", "astronaut")
 SIDE = 320  # pixels, 40 patches
+FILM_PICTURES, FILM_SIDE = ("chelsea", "coins", "camera"), 256
+FILM_STEPS = (100, 500, 1000, 2000, 6000)
 
 
 def patches_picture(name: str = "dinolite_tiny") -> None:
@@ -43,8 +46,22 @@ def patches_picture(name: str = "dinolite_tiny") -> None:
     save_png(pca_figure(grey, patches), TARGETS / "tiny_pca.png", dpi=80)
 
 
+def film_picture(name: str = "dinolite_tiny") -> None:
+    """PCA of three photographs' patches after ever more steps of one run."""
+    words, config = read_metadata(OWN_WEIGHTS / f"{name}.safetensors"), load_config("tiny")
+    how: dict[str, Any] = {key: tuple(json.loads(words[f"rgb_{key}"])) for key in ("mean", "std")}
+    torch.manual_seed(seed_of(config.train.seed, INIT))
+    nets = {"step 0": build_backbone(config.student, teacher=True).eval()}
+    nets |= {f"step {i}": load(f"{name}_step{i:05d}") for i in FILM_STEPS}
+    images = torch.cat([square(photographs()[p], FILM_SIDE) for p in FILM_PICTURES])
+    grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
+    patches = {step: extract_patches(net, grey, **how) for step, net in nets.items()}
+    save_png(film_figure(grey, patches), TARGETS / "tiny_film.png", dpi=80)
+
+
 def main(folder: str) -> None:
     """The nearest neighbours of some test windows, untrained and trained; then the patches."""
+    film_picture()
     ((_, figure),) = class_figures(open_finished(Path(folder)))
     save_png(figure, TARGETS / "demo_neighbours.png", dpi=80)
     patches_picture()
