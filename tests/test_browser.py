@@ -1,13 +1,15 @@
-"""Two lessons as a reader meets them: JupyterLab in a browser, run from the top, every slider
-moved. Skipped where there is no Chromium or no Playwright."""
+"""Three lessons as a reader meets them: JupyterLab in a browser, run from the top, every slider
+moved, an own picture loaded. Skipped where there is no Chromium or no Playwright."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from PIL import Image
 
 from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
 
@@ -35,8 +37,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, s
         browser.close()
 
 
-@pytest.mark.parametrize("name", ["03_rope.ipynb", "04_attention.ipynb"])
-def test_every_slider_moves_its_picture(site: tuple[Any, str, str], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["03_rope.ipynb", "04_attention.ipynb", "19_seeing_features.ipynb"]
+)
+def test_every_slider_moves_its_picture(
+    site: tuple[Any, str, str], name: str, tmp_path: Path
+) -> None:
     page = open_and_run(*site, f"lessons/{name}")
     declared = [
         cell
@@ -48,5 +54,27 @@ def test_every_slider_moves_its_picture(site: tuple[Any, str, str], name: str) -
     assert sliders >= 2
     for number in range(sliders):
         move_slider(page, number)
+    if page.locator(".widget-upload").count():
+        load_own_pictures(page, tmp_path)
     assert not page.failures
     page.close()
+
+
+def load_own_pictures(page: Any, folder: Path) -> None:
+    """A good one joins the others, a bad one gets a sentence."""
+    good, bad = folder / "my cat.png", folder / "words.png"
+    Image.radial_gradient("L").convert("RGB").save(good)
+    bad.write_bytes(b"these are words")
+    picture = page.locator("img.widget-image").first
+    for file, answer in (
+        (good, lambda before: picture.get_attribute("src") != before),
+        (bad, lambda before: page.get_by_text("words.png: skipped").count() == 1),
+    ):
+        before = picture.get_attribute("src")
+        with page.expect_file_chooser() as chooser:
+            page.locator(".widget-upload").click()
+        chooser.value.set_files(file)
+        deadline = time.monotonic() + 30
+        while not answer(before) and time.monotonic() < deadline:
+            page.wait_for_timeout(20)
+        assert answer(before), file

@@ -46,10 +46,13 @@ def pca_rgb(
 
 
 def pca_figure(
-    images: UInt8[Tensor, "n 3 H W"], patches: dict[str, Float[Tensor, "n D h w"]]
+    images: UInt8[Tensor, "n 3 H W"],
+    patches: dict[str, Float[Tensor, "n D h w"]],
+    width: float = 9.0,
 ) -> Figure:
     """Pictures in the first row, one row of colours per network ({"trained": ..., ...})."""
-    figure, axes = panels(1 + len(patches), len(images), aspect=images.shape[2] / images.shape[3])
+    aspect = images.shape[2] / images.shape[3]
+    figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
     for ax, image in zip(axes[0], images, strict=True):
         show_image(ax, image)
     for row, (name, features) in zip(axes[1:], patches.items(), strict=True):

@@ -37,16 +37,18 @@ def similarity_figure(
     patches: dict[str, Float[Tensor, "n D h w"]],
     row: int,
     column: int,
+    width: float = 9.0,
 ) -> Figure:
     """Pictures in the first row, the chosen patch framed in the first of them; below, one row of
     similarities per network."""
-    figure, axes = panels(1 + len(patches), len(images), aspect=images.shape[2] / images.shape[3])
+    aspect = images.shape[2] / images.shape[3]
+    figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
     for ax, image in zip(axes[0], images, strict=True):
         show_image(ax, image)
     h, w = next(iter(patches.values())).shape[-2:]
-    height, width = images.shape[2] / h, images.shape[3] / w
-    corner = (column * width - 0.5, row * height - 0.5)
-    axes[0][0].add_patch(Rectangle(corner, width, height, fill=False, color="#D55E00", lw=2))
+    height, wide = images.shape[2] / h, images.shape[3] / w
+    corner = (column * wide - 0.5, row * height - 0.5)
+    axes[0][0].add_patch(Rectangle(corner, wide, height, fill=False, color="#D55E00", lw=2))
     for line, (name, features) in zip(axes[1:], patches.items(), strict=True):
         maps = similarity_map(features, row, column)
         for i, (ax, values) in enumerate(zip(line, maps, strict=True)):

@@ -1,0 +1,68 @@
+"""One photograph at several sizes and below each what networks make of its patches.
+
+DINOv3 Fig. 4 shows patches as colours at a very high resolution; the official code draws none.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dinolite.viz.places import frame_patch
+from dinolite.viz.style import DIVERGING, panels, show_image, show_map, style
+
+Picture = Float[Tensor, "3 _ _"] | UInt8[Tensor, "3 _ _"]
+Map = Float[Tensor, "_ _"] | Float[Tensor, "3 _ _"]
+
+
+def resolutions_figure(
+    images: Mapping[str, Picture],
+    maps: Mapping[str, Sequence[Map]],
+    place: tuple[float, float] | None = None,
+    width: float = 9.0,
+) -> Figure:
+    """The pictures in the first row, then a row per network with a map for each of them.
+
+    Args:
+        images: the same photograph, {"64 px": ..., "128 px": ...}.
+        maps: {"trained": [...]}: values from -1 to 1 as [h, w], or colours in [0, 1] as [3, h, w].
+        place: a point in the photograph, as shares of its height and width from the upper left;
+            the patch that it lies in is framed, in the pictures by the first row's grid.
+
+    Raises:
+        ValueError: a row has another number of maps than there are pictures, or the place lies
+            outside.
+    """
+    if place is not None and not all(0 <= share < 1 for share in place):
+        raise ValueError(f"place = {place}; both shares must be at least 0 and below 1")
+    for name, row in maps.items():
+        if len(row) != len(images):
+            raise ValueError(f"maps[{name!r}] has {len(row)} maps for {len(images)} pictures")
+    aspect = max(image.shape[1] / image.shape[2] for image in images.values())
+    figure, axes = panels(1 + len(maps), len(images), width=width, aspect=aspect)
+    with style():
+        for ax, (name, image) in zip(axes[0], images.items(), strict=True):
+            show_image(ax, image, name)
+        for line, (name, row) in zip(axes[1:], maps.items(), strict=True):
+            for i, (ax, values) in enumerate(zip(line, row, strict=True)):
+                title = name if i == 0 else ""
+                if values.ndim == 3:
+                    show_image(ax, values, title)
+                else:
+                    show_map(ax, values, title, DIVERGING, vmin=-1, vmax=1)
+                if place is not None:
+                    grid = (values.shape[-2], values.shape[-1])
+                    frame_patch(ax, patch_at(place, grid))
+        if place is not None and maps:
+            first = next(iter(maps.values()))
+            for ax, image, values in zip(axes[0], images.values(), first, strict=True):
+                h, w = values.shape[-2:]
+                patch = patch_at(place, (h, w))
+                frame_patch(ax, patch, image.shape[1] / h, image.shape[2] / w)
+    return figure
+
+
+def patch_at(place: tuple[float, float], grid: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the patch that a point lies in."""
+    return int(place[0] * grid[0]), int(place[1] * grid[1])
