@@ -60,7 +60,8 @@ class RunLog:
         if self.main:
             from torch.utils.tensorboard import SummaryWriter
 
-            keep_lines_until(self.path, self.start)
+            # From 0 the run begins anew, and the line of iteration 0 is written again, too.
+            keep_lines_until(self.path, self.start or -1)
             self.file = open(self.path, "a", encoding="utf8")
             self.board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.start)
         if self.progress:

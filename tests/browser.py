@@ -99,13 +99,15 @@ def open_and_run(browser: Any, address: str, token: str, name: str) -> Any:
     return page
 
 
-def move_slider(page: Any, number: int, key: str = "ArrowRight") -> float:
-    """Press a key on a slider; seconds until the picture below has changed."""
+def move_slider(page: Any, number: int) -> float:
+    """Move a slider by one step; seconds until the picture below has changed."""
     picture = page.locator("img.widget-image").first
     before = picture.get_attribute("src")
     handle = page.locator(".widget-slider .noUi-handle").nth(number)
     handle.scroll_into_view_if_needed()
     handle.focus()
+    now, most = (float(handle.get_attribute(f"aria-value{which}")) for which in ("now", "max"))
+    key = "ArrowLeft" if now == most else "ArrowRight"
     start = time.perf_counter()
     page.keyboard.press(key)
     page.wait_for_function(

@@ -93,6 +93,10 @@ on drawn scenes, which it never saw:
 |---|--:|--:|--:|
 {table(row.words() for row in rows)}
 
+Place alone, a patch's row and column and nothing else, reaches 96.6 and 88.3 in the two AUC rows
+and 1.2 in the last one: the tiles of a collage meet in the middle, so knowing places helps there
+without knowing any picture. Only the mIoU rows say what patches know of the picture.
+
 It carries the pictures of the course. It has seen sixteen photographs: it knows their textures, and
 nothing of the things that Meta's models know.
 """

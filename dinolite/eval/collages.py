@@ -32,7 +32,9 @@ class CollageResult(NamedTuple):
     any picture, so this is above chance without knowing any tile."""
     auc_same_distance: float
     """The same among pairs that lie equally far apart in the same direction: what is left when
-    nearness does not help."""
+    nearness does not help. Place still does: tiles always meet in the middle, so features that are
+    nothing but a patch's row and column reach 0.88 (and 0.97 in `auc`). Compare nets only where
+    both know as much of the place, and take `miou` for what patches know of the picture."""
     miou: float
     """Of a linear probe for the photograph that each single patch is from."""
 

@@ -31,6 +31,13 @@ def test_features_that_name_the_photograph(few: None) -> None:
     assert scores.auc > 0.95 and scores.auc_same_distance > 0.95 and scores.miou > 0.9
 
 
+def test_place_alone_deceives_both_aucs_and_not_the_probe(few: None) -> None:
+    """As the docstring warns: tiles always meet in the middle."""
+    place = torch.stack(torch.meshgrid(*2 * [torch.linspace(-1, 1, 16)], indexing="ij"))
+    scores = collage_scores(lambda x: place.expand(len(x), -1, -1, -1), PATCH)
+    assert scores.auc > 0.9 and scores.auc_same_distance > 0.8 and scores.miou < 0.1
+
+
 def test_noise_knows_nothing(few: None) -> None:
     """Chance: AUC a half; an IoU of 1/16 right and as many wrong, so 1/31."""
     torch.manual_seed(0)
