@@ -1,5 +1,5 @@
-"""Draw the README's pictures: the neighbours from a finished demo run, what the patches of the small
-weights see, and how they came to see it.
+"""Draw the pictures of the README: the neighbours from a finished demo run, what the patches of the
+small weights see, and how they came to see it.
 
     python -m tools.readme_picture runs/demo
 """
