@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,8 @@ from typing import Any
 
 import torch
 import typer
+
+from dinolite.provenance import commit
 
 RECORDS = Path(__file__).resolve().parent / "records"
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "lightly-train", "numpy")
@@ -55,7 +56,7 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": found,
-        "commit": commit(),
+        "commit": commit(("benchmarks/*.py",)),
     }
 
 
@@ -67,24 +68,6 @@ def processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def commit() -> str | None:
-    """The commit the figures are of; "+changes" where files differ from it."""
-    here = RECORDS.parent
-    try:
-        git = ["git", "-C", str(here)]
-        name = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        )
-        # The records themselves do not count: writing one changes no code.
-        command = [*git, "status", "--porcelain", "--", "../dinolite", "*.py"]
-        changed = subprocess.run(command, capture_output=True, text=True)
-    except OSError:
-        return None
-    if name.returncode:
-        return None
-    return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
 def write(tables: list[Table]) -> Path:

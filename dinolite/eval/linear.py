@@ -50,6 +50,14 @@ class Probe:
         return (torch.bincount(y, right) / counts)[counts > 0].mean().item()
 
 
+def class_count(y: Int64[Tensor, "*n"], n_classes: int | None) -> int:
+    """`n_classes`, or else the highest label + 1; ValueError if labels go higher."""
+    found = int(y.max()) + 1
+    if n_classes is not None and n_classes < found:
+        raise ValueError(f"n_classes = {n_classes}, but y holds the label {found - 1}")
+    return n_classes or found
+
+
 def held_out_tenth(n: int) -> Bool[Tensor, "n"]:
     """True for a fixed random tenth (at least one) of n rows, on which settings are chosen."""
     if n < 2:
@@ -112,7 +120,7 @@ def ridge_probe(
     Raises:
         ValueError: fewer than two samples.
     """
-    n_classes = n_classes or int(y.max()) + 1
+    n_classes = class_count(y, n_classes)
     hidden = (held_out_tenth(len(x)) if hidden is None else hidden).to(x.device)
     probes = ridge_solutions(x[~hidden], y[~hidden], n_classes, ridges, balanced)
     best = max(probes, key=lambda p: p.accuracy(x[hidden], y[hidden], balanced))
@@ -138,7 +146,7 @@ def sgd_probe(
     Raises:
         ValueError: fewer than two samples.
     """
-    n_classes = n_classes or int(y.max()) + 1
+    n_classes = class_count(y, n_classes)
     x, device = x.float(), x.device
     hidden = held_out_tenth(len(x)).to(device)
     generator = Generator().manual_seed(seed)

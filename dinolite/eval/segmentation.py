@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dinolite.eval.linear import RIDGES, held_out_tenth, ridge_probe
+from dinolite.eval.linear import RIDGES, class_count, held_out_tenth, ridge_probe
 
 PICTURES_AT_ONCE = 16  # whose scores are kept for every pixel
 
@@ -55,7 +55,7 @@ def segmentation_probe(
             f"train_masks has {int(known.sum())} pictures, test_masks {(test_masks >= 0).sum()} "
             "pixels with a class (from 0); needed are 2 and 1"
         )
-    n_classes = n_classes or max(int(train_masks.max()), int(test_masks.max())) + 1
+    n_classes = class_count(torch.stack([train_masks.max(), test_masks.max()]), n_classes)
     (h, w), x = train.shape[2:], train.permute(0, 2, 3, 1).flatten(0, 2)  # [n h w, D]
     y = patch_labels(train_masks, (h, w), n_classes).flatten()
     hidden = known.masked_scatter(known, held_out_tenth(int(known.sum()))).repeat_interleave(h * w)

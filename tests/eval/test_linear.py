@@ -251,3 +251,8 @@ def test_the_seed_decides_everything() -> None:
     torch.manual_seed(7)
     assert torch.equal(sgd_probe(x, y, **run).weight, first)
     assert not torch.equal(sgd_probe(x, y, seed=1, **run).weight, first)
+
+
+def test_labels_above_the_given_number_of_classes_are_named() -> None:
+    with pytest.raises(ValueError, match="n_classes = 2, but y holds the label 2"):
+        ridge_probe(torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2]), n_classes=2)
