@@ -52,7 +52,7 @@ class Probe:
 
 def class_count(y: Int64[Tensor, "*n"], n_classes: int | None) -> int:
     """`n_classes`, or else the highest label + 1; ValueError if labels go higher."""
-    found = int(y.max()) + 1
+    found = int(y.max()) + 1 if y.numel() else 1
     if n_classes is not None and n_classes < found:
         raise ValueError(f"n_classes = {n_classes}, but y holds the label {found - 1}")
     return n_classes or found
