@@ -147,10 +147,7 @@ EXERCISES = (
                 "the groups are mixed: features next to each other in `x` belong together",
                 lambda x, g: koleo_in_groups(x.view(g, -1, 3).transpose(0, 1).flatten(0, 1), g),
             ),
-            (
-                "the groups were summed up; take the mean",
-                lambda x, g: koleo_in_groups(x, g) * len(x) / g,
-            ),
+            ("summed over groups; take the mean", lambda x, g: koleo_in_groups(x, g) * len(x) / g),
             ("the sign: far apart must cost less", lambda x, g: -koleo_in_groups(x, g)),
             (
                 "the distances are between features of any length: normalise first",
@@ -172,10 +169,7 @@ EXERCISES = (
                 "one search among both crops: search each crop by itself, then add the two",
                 lambda cls, w: w * KoLeoLoss()(cls.flatten(0, 1)),
             ),
-            (
-                "that is the mean over the two crops, as in the log; the total has the sum",
-                lambda cls, w: koleo_of_crops(cls, w) / 2,
-            ),
+            ("the mean of both crops; the total sums", lambda c, w: koleo_of_crops(c, w) / 2),
             ("the second crop counts, too", lambda cls, w: w * KoLeoLoss()(cls[0])),
             ("the weight is missing", lambda cls, w: koleo_of_crops(cls, 1.0)),
         ),

@@ -36,29 +36,27 @@ def patch_explorer(
 
     Args:
         sources: weights by name; None = `open_sources(["dinolite_tiny"])`.
-        side: pixels of the squares that pictures are scaled to.
-        width: pixels of what is drawn.
+        side, width: pixels of the squares that pictures are scaled to, and of what is drawn.
 
     Raises:
         ValueError: no pictures, or a patch size that does not divide `side`.
     """
-    sources = open_sources(["dinolite_tiny"]) if sources is None else sources
-    gallery = Gallery(sources, pictures, side)
-    depth = max(source.layers for source in sources.values())
-    heads = max(source.heads for source in sources.values())
+    gallery = Gallery(sources or open_sources(["dinolite_tiny"]), pictures, side)
+    depth = max(source.layers for source in gallery.sources.values())
+    heads = max(source.heads for source in gallery.sources.values())
     seen: set[tuple[str, int]] = set()
 
     def view(upload: Any, picture: int, row: int, column: int, **chosen: Any) -> bytes:
         add_new(gallery, upload, seen)
-        shown = min(picture, len(gallery.pictures) - 1)
-        return mosaic_png(*draw(gallery, shown, row / STEPS, column / STEPS, **chosen), width)
+        picture = min(picture, len(gallery.pictures) - 1)
+        return mosaic_png(*draw(gallery, picture, row / STEPS, column / STEPS, **chosen), width)
 
     return explore(
         view,
         row=(0, STEPS - 1, 1, STEPS // 3),
         column=(0, STEPS - 1, 1, STEPS // 2),
         picture=(0, len(pictures) + UPLOADS - 1, 1, 0),
-        weights=list(sources),
+        weights=list(gallery.sources),
         layer=(1, depth, 1, depth),
         metric=list(METRICS),
         head=[MEAN, *map(str, range(heads))],

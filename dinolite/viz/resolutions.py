@@ -6,6 +6,7 @@ DINOv3 Fig. 4 shows patches as colours at a very high resolution; the official c
 from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -42,25 +43,25 @@ def resolutions_figure(
     aspect = max(image.shape[1] / image.shape[2] for image in images.values())
     figure, axes = panels(1 + len(maps), len(images), width=width, aspect=aspect)
     with style():
-        for ax, (name, image) in zip(axes[0], images.items(), strict=True):
+        for i, (ax, (name, image)) in enumerate(zip(axes[0], images.items(), strict=True)):
             show_image(ax, image, name)
+            if place is not None and maps:
+                h, w = next(iter(maps.values()))[i].shape[-2:]
+                frame_patch(ax, patch_at(place, (h, w)), image.shape[1] / h, image.shape[2] / w)
         for line, (name, row) in zip(axes[1:], maps.items(), strict=True):
             for i, (ax, values) in enumerate(zip(line, row, strict=True)):
-                title = name if i == 0 else ""
-                if values.ndim == 3:
-                    show_image(ax, values, title)
-                else:
-                    show_map(ax, values, title, DIVERGING, vmin=-1, vmax=1)
+                show_row_map(ax, values, name if i == 0 else "")
                 if place is not None:
-                    grid = (values.shape[-2], values.shape[-1])
-                    frame_patch(ax, patch_at(place, grid))
-        if place is not None and maps:
-            first = next(iter(maps.values()))
-            for ax, image, values in zip(axes[0], images.values(), first, strict=True):
-                h, w = values.shape[-2:]
-                patch = patch_at(place, (h, w))
-                frame_patch(ax, patch, image.shape[1] / h, image.shape[2] / w)
+                    frame_patch(ax, patch_at(place, (values.shape[-2], values.shape[-1])))
     return figure
+
+
+def show_row_map(ax: Axes, values: Map, title: str) -> None:
+    """Values from -1 to 1, or colours."""
+    if values.ndim == 3:
+        show_image(ax, values, title)
+    else:
+        show_map(ax, values, title, DIVERGING, vmin=-1, vmax=1)
 
 
 def patch_at(place: tuple[float, float], grid: tuple[int, int]) -> tuple[int, int]:

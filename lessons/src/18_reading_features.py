@@ -181,8 +181,8 @@ viz.compare_figure(shown, width=7)
 plt.show()
 
 # %% [markdown]
-# *Figure: three grey photographs. Three dark areas run down the diagonal of each,
-# from upper left to lower right; nearly all the rest is bright.*
+# *Figure: three grey photographs. Dark areas run down the diagonal of each, from
+# upper left to lower right; most of the rest is bright.*
 #
 # Bright is what the windows for search have covered. The diagonal was kept out of
 # all of them, and the package's test windows lie there.
@@ -699,8 +699,9 @@ plt.show()
 # %% [markdown]
 # *Figure: four mosaics; below them the true regions in flat colours, one colour
 # per photograph; then what three readers name. Raw pixels and untrained: many
-# small areas in many colours. The trained net has fewer and larger areas, a few of
-# them in the right colour, many in a wrong one.*
+# small areas in many colours. The trained net has fewer and larger areas. The last
+# mosaic, all from one page of print, it has nearly right; of the others a few
+# areas.*
 #
 # About three times the controls, and still a low number: each patch shows a few
 # pixels, from a part of a photograph that was never seen. The figure shows both.
@@ -787,8 +788,8 @@ plt.show()
 # %% [markdown]
 # *Figure: four mosaics, then rows of 12 x 12 fields: the truth, raw pixels,
 # untrained, trained and place. The trained row comes nearest to the truth in the
-# first and third mosaic, and misses thin regions; place cuts each picture into
-# even parts, whatever it shows.*
+# first two mosaics, raw pixels in the third. Place cuts each picture into even
+# parts, whatever it shows, and is not far off either.*
 #
 # Place alone beats every plain reader, the trained one, too. Regions are compact,
 # and that is most of the score. Smoothing brings compactness to all three; then

@@ -605,9 +605,9 @@ plt.show()
 # %% [markdown]
 # ## Does rescaling help?
 #
-# We measured it once: three trainings on three seeds each, 600 steps. Means in percent;
-# all figures are in [docs/resolution.md](../docs/resolution.md). Raw pixels find 30
-# and 24.
+# We measured it once: three trainings on three seeds each, 600 steps; 1x is the size
+# of training, 48 pixels. Means in percent; all figures are in
+# [docs/resolution.md](../docs/resolution.md). Raw pixels find 30 and 24.
 #
 # | trained with | k-NN 1x | k-NN 2x | found 2x | found 4x |
 # |---|---|---|---|---|
@@ -618,8 +618,8 @@ plt.show()
 # | counted, then read in the box | 30 | 36 | 40 | 32 |
 
 # %% [markdown]
-# - **Counted patches lose**, on every seed. Even nets trained with them get better
-#   at larger sizes when they are read in the box.
+# - **Counted patches lose** at larger sizes, on every seed. Even nets trained with
+#   them get better there when they are read in the box.
 # - **Rescale**: features bear another box better (cosine at double the box 0.97 to
 #   0.98), on every seed. k-NN is higher, but at the size of training nearly as much;
 #   places found at twice the size are fewer, on every seed.

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dinolite.config import StudentConfig
+from dinolite.files import sha256
 from dinolite.models import pretrained, released
 from dinolite.models.keymaps import WeightsError, huggingface_names, timm_names
 from dinolite.models.keymaps import check as check_names
@@ -566,4 +567,7 @@ def test_gated_weights_of_meta(
     (tmp_path / "checkpoints").mkdir()
     file = tmp_path / "checkpoints" / "dinov3_vits16_pretrain_lvd1689m-08c60483.pth"
     torch.save(nano().state_dict(), file)
+    with pytest.raises(WeightsError, match="not the file that was offered"):
+        load("dinov3_vits16")
+    file.rename(file.with_name(f"dinov3_vits16_pretrain_lvd1689m-{sha256(file)[:8]}.pth"))
     assert_same_weights(load("dinov3_vits16"), nano())
