@@ -5,8 +5,8 @@
 # probe, segmentation and k-means, and find out when a number means something.
 
 # %% [markdown]
-# A frozen net gives vectors. Whether they are good, only a task can tell, and a
-# task can be set so that everything looks good.
+# Whether features are good, only a task can tell, and a task can be set so that
+# everything looks good.
 #
 # After this lesson you can
 #
@@ -754,7 +754,7 @@ def groups(maps, one_group=False):
     for i in several:
         truth, x = cells[i].flatten(), maps[i].flatten(1).T.double()
         k = 1 if one_group else len(truth.unique())
-        found = cluster.KMeans(k, n_init=3, random_state=0).fit(x.numpy())
+        found = cluster.KMeans(k, n_init=1, random_state=0).fit(x.numpy())
         group = torch.from_numpy(found.labels_)
         for g in range(k):
             most = truth[group == g].mode().values
@@ -989,8 +989,8 @@ print(progress("18"))
 #   matrix, in closed form or by SGD. mIoU: both over either.
 # - CLS for pictures, CLS and mean patch for a linear probe, patches for places;
 #   k fixed before the test.
-# - Linear wins where the answer is quiet, k-NN where equal things lie together
-#   and no line parts them.
+# - Linear wins where the answer is quiet, k-NN where no line parts what lies
+#   together.
 # - Beside every number: chance, raw pixels, the untrained net, and who does not
 #   look. At k-means place alone beat all plain features.
 #

@@ -141,8 +141,8 @@ plt.show()
 # %% [markdown]
 # *Figure: three plots over 6000 steps. k-NN rises all the time, from a third to
 # more than a half. AUC rises until step 1000, and falls after 2000, by about
-# 0.03; both controls lie below it all the time. The cosine to CLS stays near
-# 0.3.*
+# 0.03 (its axis is cut); both controls lie below it all the time. The cosine to
+# CLS stays near 0.3; untrained it is about 0.*
 
 # %%
 rises = [natural[i + 1]["k-NN"] > natural[i]["k-NN"] + 0.02 for i in range(3)]
@@ -153,8 +153,8 @@ print(
 print("still above untrained:   ", natural[3]["AUC"] > untrained["AUC"] + 0.02)
 
 # %% [markdown]
-# So the net of step 6000 is the better one for pictures, and the one of step 2000
-# for patches. Whoever looks at k-NN alone sees nothing of it.
+# So the net of step 6000 is the better one for pictures, and by this AUC the one of
+# step 2000 for patches. Whoever looks at k-NN alone sees nothing of it.
 #
 # > In the 7B model classification rises to the end, while segmentation falls after
 # > about 200k iterations. CLS and patches grow alike, similarity maps grow noisy
@@ -166,11 +166,16 @@ print("still above untrained:   ", natural[3]["AUC"] > untrained["AUC"] + 0.02)
 # Only in part. A longer measurement (`docs/gram.md`) says of the same run:
 #
 # - AUC of single patches, 200 collages: 67.9 % at step 2000, 64.0 % at 6000.
-# - Among pairs that lie equally far apart it does *not* fall: 61.7, 62.0. What is
-#   lost is that near patches are alike.
-# - A linear probe on patches still gains: mIoU 9.9, 14.1.
+# - Among pairs that lie equally far apart ("same distance") it does *not* fall:
+#   61.7, 62.0. What is lost is that near patches are alike.
+# - A linear probe on patches still gains: [mIoU](GLOSSARY.md#miou) 9.9, 14.1.
 # - CLS and patches do not grow alike.
 #
+# Both AUCs also reward knowing the *place*: tiles always meet in the middle, so row
+# and column alone reach 88 at same distance (`dinolite/eval/collages.py`). mIoU
+# is free of it.
+
+# %% [markdown]
 # > **Tutor's note.** A tiny net on sixteen photographs does not repeat what 1M
 # > iterations do to 7 billion weights. We report what we see.
 
@@ -182,8 +187,8 @@ print("still above untrained:   ", natural[3]["AUC"] > untrained["AUC"] + 0.02)
 # of its whole picture. We call it *the pull*. iBOT has weight 0, and nothing is
 # hidden.
 #
-# The start is the backbone of step 2000, with fresh heads. Each net has another
-# seed, so other heads, crops and order.
+# The start is the backbone of step 2000, with fresh heads. All runs share one seed,
+# so the same heads, crops and order.
 
 # %%
 EARLY, PULL, GRAM, BEFORE, AFTER = NAMES[2], 4.0, 10.0, 40, 40
@@ -270,8 +275,8 @@ unmoved = calm["cosine to CLS"] < start["cosine to CLS"] + 0.05
 print("control: cosine does not rise", unmoved)
 
 # %% [markdown]
-# Now patches grow like CLS, as in the paper's Fig. 5. And on pictures one hardly
-# sees it.
+# Now patches grow like CLS, as in the paper's Fig. 5. And k-NN hardly tells; the
+# curves follow with the repair.
 #
 # ## Look at it: which patches are like this one?
 
@@ -296,8 +301,8 @@ plt.show()
 # %% [markdown]
 # *Figure: a collage of text, bricks, gravel and a motorcycle; a patch in the
 # gravel is framed. Purple is alike, white is 0, orange the opposite. "early": the
-# gravel is dark purple; motorcycle and bricks are white and orange. "pulled": the
-# gravel as before, and pale purple nearly everywhere else.*
+# gravel is dark purple, some of the text, too; motorcycle and bricks are white and
+# orange. "pulled": the gravel as before, and purple nearly everywhere else.*
 #
 # The patch was chosen for its clear early map. At the end you choose others.
 
@@ -423,10 +428,10 @@ viz.tables_figure(sorted_tables | {"difference": gap}, width=6)
 plt.show()
 
 # %% [markdown]
-# *Figure: three squares of 64 x 64, purple for 1, white for 0. "early": a dark
-# block for the gravel, the third tile; elsewhere purple, white and orange are
-# mixed. "pulled": more purple, hardly any orange. "difference": pale purple nearly
-# everywhere, so nearly all pairs have come closer.*
+# *Figure: three squares of 64 x 64, purple for 1, white for 0, each tile a quarter of
+# a side. "early": one dark block, of the last two tiles, gravel and text;
+# elsewhere purple, white and orange are mixed. "pulled": more purple, hardly any orange.
+# "difference": pale purple nearly everywhere, so most pairs have come closer.*
 #
 # ## Predict, then run: turn everything
 #
@@ -471,7 +476,7 @@ print("no pull along a patch's own direction:", bool(along < 1e-12))
 # %% [markdown]
 # ## Against someone else
 #
-# The official code has left five cases in `tests/golden`.
+# Five cases, computed by the official code, lie in `tests/golden`.
 
 # %%
 CASES = [
@@ -529,7 +534,7 @@ plt.show()
 # %% [markdown]
 # *Figure: three plots over 80 steps. AUC: "pulled" falls for 40 steps; then "no
 # Gram" falls on, "Gram" climbs back to where it began, "Gram, larger" above
-# that. The cosine to CLS rises with the pull, on and on without Gram, and falls
+# that; "never pulled" falls less. The cosine to CLS rises with the pull, on and on without Gram, and falls
 # with it. k-NN sinks by a few hundredths in all.*
 
 # %%
@@ -542,7 +547,7 @@ down = none["cosine to CLS"] - same["cosine to CLS"]
 print("cosine to CLS lower by 0.1:  ", down > 0.1)
 
 # %% [markdown]
-# The paper's order, in small: the loss switched on late mends what was lost.
+# The paper's order, in small: the loss switched on late mends what AUC had lost.
 #
 # > Refinement begins after 1M iterations. Segmentation rises within 10k
 # > iterations, above where it ever was; the iBOT loss falls faster, the DINO
@@ -557,13 +562,13 @@ plt.show()
 # *Figure: the collage, and the similarity with the framed patch in five nets.
 # "early": dark gravel, the motorcycle white and orange. "pulled": pale purple
 # beside the gravel; "no Gram": more of it. "Gram" and "Gram, larger": white and
-# orange are back, and "larger" is the smoothest.*
+# orange are back.*
 
 # %% [markdown]
 # ## Measured once, longer, over three seeds
 #
 # `python -m benchmarks.gram`, 100 steps of the pull, then 100 of each way; means
-# of three seeds, from `docs/gram.md`, in percent:
+# of three seeds, from `docs/gram.md`, in percent but for the last column:
 #
 # | | k-NN | AUC | same distance | mIoU | to CLS |
 # |---|--:|--:|--:|--:|--:|
@@ -574,14 +579,14 @@ plt.show()
 # | Gram, larger | 45.9 | 72.7 | 64.3 | 9.1 | 0.48 |
 # | never pulled | 48.5 | 67.5 | 61.4 | 10.3 | 0.26 |
 #
-# The linear probe, mIoU, loses a point by the pull, and Gram does not bring it
-# back.
+# The linear probe, mIoU, loses about a point by the pull (single seeds differ by
+# up to two), and Gram does not bring it back.
 
 # %% [markdown]
 # ## Why larger crops?
 #
 # At twice the size, each of the student's patches is four patches of the teacher,
-# each with sharper borders. Their mean is calmer. Is the teacher itself better
+# and their mean is calmer than one. Is the teacher itself better
 # then? Collages at twice the size, patches brought back to 16 x 16:
 
 # %%
@@ -655,7 +660,7 @@ print(f"Gram loss {GramLoss(img_level=True)(after, before):.4f}")
 # in its table.
 #
 # **A linear probe, here.** What all patches share, a linear map can subtract. So it
-# suffered little from the pull, and gained nothing by the repair.
+# suffered little from the pull, and gained nothing by the repair (mIoU, above).
 #
 # **A small net's need for it.**
 #
@@ -830,8 +835,8 @@ print(progress("20"))
 # - You computed 0.0946 by hand, by loops, at once and with the package.
 # - You turned all features and the loss stayed 0: relations are held, features
 #   are free.
-# - You spoiled a net on purpose and mended it; with larger crops it became better
-#   than its anchor.
+# - You spoiled a net on purpose and mended it; with larger crops its AUC rose
+#   above its anchor's.
 # - You showed that CLS is not in the table, and that a spoiled teacher anchors
 #   the spoiling.
 #
