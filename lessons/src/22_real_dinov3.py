@@ -93,7 +93,7 @@ def numbers_of(name, side=224):  # a photograph as the released models read it
     return features.preprocess(picture)  # [1, 3, side, side]
 
 
-_ = torch.set_grad_enabled(False)
+_ = torch.set_grad_enabled(False)  # nothing is trained, but for one cell
 TIMM = "vit_small_patch16_dinov3_qkvb"
 theirs = timm.create_model(TIMM, pretrained=False, num_classes=0)
 theirs, photo = shake(theirs, seed=1), numbers_of("astronaut")
@@ -286,7 +286,7 @@ print(len(mine), "entries against", len(plain.state_dict()))
 print("equal:", torch.allclose(masked(photo), plain(photo), atol=1e-5))
 
 # %% [markdown]
-# Nothing. Twelve vectors in the file are dead weight. That is why timm offers two
+# Nothing. Twelve biases and twelve masks in the file are dead weight. That is why timm offers two
 # versions, with and without `qkvb`, and both are right.
 #
 # ## The ladder: a key map
@@ -430,7 +430,7 @@ for name in ["x_norm_clstoken", "x_norm_patchtokens"]:
     print(f"below 0.01: {bool(off < 1e-2)}")
 
 # %% [markdown]
-# Too little for any task, and too much for a test that asks for four decimals.
+# Little beside the features, and too much for a test that asks for four decimals.
 # So `from_meta` uses what is stored, and a comparison with timm's copy may differ in
 # the second to fourth decimal, more so where attention is sharp. Now you know why.
 
@@ -470,7 +470,8 @@ try:
     opened(weights_only=True)
 except Exception as error:
     print(type(error).__name__, "- and nothing was printed before")
-print("weights_only=True" in inspect.getsource(weight_files.read_state_dict))
+source = inspect.getsource(weight_files.read_state_dict)
+print("our reader asks for it:", "weights_only=True" in source)
 
 # %% [markdown]
 # `load` always opens files that way. Better still is a format that cannot hold
@@ -546,9 +547,10 @@ for name, value in found.items():
     print(f"{name:13} within 10 points: {near}, less than half: {half}")
 
 # %% [markdown]
-# A wrong mean that is wrong everywhere costs little here: brightness and contrast
-# varied in training. Two *different* ways for index and query cost more than
-# half. So write the preprocessing once, in one function, and store it with the
+# A mean and std that are wrong everywhere cost little here, perhaps since brightness
+# and contrast varied in training. 0..255 is wrong everywhere, too, but fifty times
+# too large. Two *different* ways for index and query cost more than half. So write
+# the preprocessing once, in one function, and store it with the
 # index.
 #
 # > **Watch out.** That is a tiny net on grey windows. How much a real model
@@ -687,7 +689,8 @@ plt.show()
 # %% [markdown]
 # *Figure: five photographs; below them three rows of patch colours, coarse for
 # the ViT-S with its 14 x 14 patches and finer for the tiny nets with 28 x 28. Coins, cup and
-# cameraman are plain in all three rows; the last has the calmest areas.*
+# cameraman are plain in all three rows; of the two tiny nets the trained one has the
+# calmer areas.*
 #
 # In the paper's pictures of the 7B model, parts of things have calm colours of their own
 # (DINOv3 Fig. 13). Set the switch and compare the first row. Now attention.
