@@ -81,7 +81,7 @@ TINY = {
 }
 
 
-def fresh(momentum, steps, seed=0):
+def fresh(momentum, steps, seed=1):
     changes = {"train.iterations": steps, "train.seed": seed}
     changes |= {"teacher.momentum": {"peak": momentum}}
     return state.make_state(config.load_config("demo", TINY | changes), CPU)
@@ -104,7 +104,7 @@ def go(run, watch):
 # one step to the next.
 
 # %%
-number, measured_at = 1, [60, 120]
+number, measured_at = 1, [60, 80, 100, 120]
 asked = features.preprocess(test.images[number : number + 1])
 monitor = online.KnnMonitor(fresh(0.0, 120).config, data, CPU)
 
@@ -142,8 +142,8 @@ plt.show()
 # %% [markdown]
 # *Figure: a coin, in a small grey window of a photograph, and two maps with a
 # column for each of 120 steps and a row for each of 32 prototypes. With momentum 0
-# bright spots come and go, often within a few steps; with 0.98 they form long level
-# lines that fade slowly.*
+# bright spots come and go, often within a few steps; with 0.98 two bright lines fade
+# in the first twenty, and then long level lines hardly change.*
 
 # %%
 ratio = moved["momentum 0"] / moved["momentum 0.98"]
@@ -552,17 +552,15 @@ viz.points_figure([0, *measured_at], knn, "step", "k-NN (%)", marks)
 plt.show()
 
 # %% [markdown]
-# *Figure: three panels, k-NN of student and teacher at steps 0, 60 and 120, with a dashed
-# line for the untrained net. The students of all three momenta are well above
-# it at step 120. At 0 teacher and student are one line; at 0.98 the teacher's lags
-# behind at step 60 and is nearer at 120; at 1 it lies on the dashed line.*
+# *Figure: three panels, k-NN of student and teacher at five steps from 0 to 120, with a
+# dashed line for the untrained net. The students of all three momenta are well above
+# it from step 60 on. At 0 teacher and student are one line; at 0.98 the teacher's
+# rises later and lags behind; at 1 it lies on the dashed line.*
 
 # %%
-last = {name: lines["student"][-1] for name, lines in knn.items()}
-for name, value in last.items():
-    print(f"student of {name}: 2 above untrained:", value > untrained + 2)
-spread = max(last.values()) - min(last.values())
-print("the three students within 8 points:", spread < 8)
+for name, lines in knn.items():
+    late = sum(lines["student"][2:]) / 3  # steps 80, 100, 120
+    print(f"student of {name}: 2 above untrained:", late > untrained + 2)
 still = [value == untrained for value in knn["momentum 1"]["teacher"]]
 print("teacher of momentum 1 still untrained:", all(still))
 
@@ -582,10 +580,10 @@ print("teacher of momentum 1 still untrained:", all(still))
 
 # %% [markdown]
 # > **Watch out.** We have *not* shown that the EMA gives better features here.
-# > In 120 steps of a tiny net k-NN sees no difference that survives another
-# > seed, neither between teacher and student nor between the momenta. We
-# > tried several rates and batch sizes. The gain that DINO reports is one of long
-# > runs.
+# > In 120 steps of a tiny net k-NN sees no difference between the momenta that
+# > survives another seed: of eight, each came out on top on some. All 24 students
+# > were above the untrained net. We tried several rates and batch sizes. The gain
+# > that DINO reports is one of long runs.
 #
 # What you have seen: targets that do not jump, less noise where it can be
 # measured, and the delay. And one thing follows without a measurement: with

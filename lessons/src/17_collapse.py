@@ -580,7 +580,7 @@ for name in ["healthy", "wild rate"]:
 # %% [markdown]
 # Large means above 0.6, which no healthy score reaches. Huge steps make large
 # weights, and at a temperature of 0.02 softmax hears little but a winner or two.
-# Features are alike, so they win for all pictures.
+# The information is near 0, so they win for all pictures.
 #
 # More even: $H$ of the targets is above that of the raw answers by 0.3 $\ln K$ or
 # more. Sinkhorn takes away what all pictures have in common, and little is left.
