@@ -374,8 +374,9 @@ plt.show()
 
 # %%
 for name, run in runs.items():
-    first, last = run["token norm"][0], run["token norm"][-1]
-    print(f"{name}: norm x {last / first:.4g}, alike {run['alike'][-1]:.2f}")
+    times = run["token norm"][-1] / run["token norm"][0]
+    norm = "more than 100,000" if times > 1e5 else f"{times:.2f}"
+    print(f"{name}: norm x {norm}, alike {run['alike'][-1]:.2f}")
 
 # %% [markdown]
 # Pre-norm tokens grow slowly. Why? Every branch reads normed tokens, so it

@@ -737,10 +737,10 @@ print(f"loss {loss:.4f}, gradient and dense loss: all equal")
 # ## Common mistakes
 #
 # **Forgetting the crops.** The list numbers the whole batch. Without `flatten`,
-# it is read as numbers of crops:
+# it is read as numbers of crops. Its last one alone shows it:
 
 # %% tags=["raises-exception"]
-seen[indices]  # seen is [16, 64, 48]
+seen[indices[-1:]]  # seen is [16, 64, 48]
 
 # %% [markdown]
 # **The mask upside down.** No error. The loss now asks about what is visible,

@@ -199,7 +199,7 @@ along = whole - (whole @ A) * A  # without the part along A
 torch.testing.assert_close(along, push[0])
 assert torch.allclose((push * four).sum(dim=1), torch.zeros(4), atol=1e-6)
 for name, (a, b) in zip("ABCD", push.tolist(), strict=True):
-    print(f"push on {name}: ({round(a, 3) + 0}, {round(b, 3) + 0})")
+    print(f"push on {name}: ({round(a, 4) + 0}, {round(b, 4) + 0})")
 viz.circle_figure(
     {"nearest neighbour": four, "push": four},
     links={"nearest neighbour": nearest(four)},
