@@ -72,6 +72,7 @@ EXERCISES = (
              lambda t, f, g: (16 * t + 16 * f) / g),
             ("the frozen network must be held, too", lambda t, f, g: 16 * t / g),
             ("that is DDP, where everybody holds all of it", lambda t, f, g: 16 * t + 4 * f),
+            ("the frozen network is shared out, too", lambda t, f, g: 16 * t / g + 4 * f),
             ("bfloat16 is for products; what is kept is float32, 4 bytes a number",
              lambda t, f, g: (8 * t + 2 * f) / g),
         ),

@@ -19,7 +19,7 @@
 #
 # | | |
 # |---|---|
-# | you need | lessons 11, 13, 16 |
+# | you need | lessons 11, 12, 13, 16 |
 # | time | 60 minutes |
 # | module | `dinolite/distributed.py`, `dinolite/sharding.py` |
 # | official | `distributed/torch_wrapper.py`; `fsdp/ac_compile_parallelize.py` |
@@ -125,9 +125,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the gap to the next number, over the size of the number. Left, three
-# rising lines; bfloat16 is highest. Right, divided by the number: float32 and
-# bfloat16 are level, at about 1e-7 and 0.008. float16 lies between them, but ends
-# at 65504 on the right and gets coarse for small numbers on the left.*
+# rising lines; from 1e-5 on bfloat16 is highest. Right, divided by the number: float32
+# and bfloat16 are level, at about 1e-7 and 0.008. float16 lies between them in the
+# middle, stops on the right (nothing beyond 65504) and climbs to 1 at the left.*
 #
 # So rounding moves a number by at most 1/256 of itself, at any size. float16 is
 # finer, and runs out of range; small gradients vanish in it. That is why large
@@ -136,9 +136,10 @@ plt.show()
 # %% [markdown]
 # ### Rung 1, a loop; rung 2, all at once; rung 3, bits; and torch
 #
-# In words: divide by the gap, round, multiply again. In bits: add half a gap,
-# cut off 16 bits. A tie goes to the even neighbour, so that errors do not all
-# point up.
+# In words: divide by the gap, round, multiply again. A tie goes to the even
+# neighbour, so that errors do not all point up. In bits: add half a gap and cut off
+# 16 bits. Half a gap is 0x8000; one less, plus the last bit that stays, sends ties to
+# even.
 
 
 # %%
@@ -193,7 +194,8 @@ plt.show()
 # *Figure: three sums over 4096 steps. float32 climbs to the end, float16 stops
 # half-way at 2048, bfloat16 lies flat from 256 on.*
 #
-# At 256 the gap is 2, and 257 is a tie: to the even neighbour, 256. Long sums in
+# At 256 the gap is 2, and 257 is a tie between 256 and 258: to the one whose last
+# bit is 0, 256. Long sums in
 # bfloat16 stop. `torch.sum` is right because it adds in float32 *inside* and
 # rounds once, at the end. Matrix products on a GPU do the same.
 
@@ -210,6 +212,9 @@ plt.show()
 # | RoPE's tables | angles of many turns |
 # | softmax of losses, Sinkhorn, KoLeo | exp, log, near neighbours (lesson 13) |
 # | gradients between processes | sums over GPUs |
+#
+# That is our code. The official one is bolder: with FSDP's bfloat16 its norms and
+# KoLeo are rounded, too; Sinkhorn and softmax are not.
 
 # %% [markdown]
 # [Autocast](GLOSSARY.md#autocast) does the choosing: inside `torch.autocast` a
@@ -419,7 +424,8 @@ plt.show()
 # The second part does not depend on the batch. For each trained weight: the
 # weight, its gradient and two numbers of AdamW, 4 bytes each; and the teacher's
 # copy. $16 + 4 = 20$ bytes. For the 7B model, by hand: 7 billion times 20 is 140
-# GB, and a large GPU has 80. On the meta device we count without having it:
+# GB, or 130 GiB ($2^{30}$ bytes), and a large GPU has 80 GB. On the meta device we
+# count without having it:
 
 # %%
 big = load_config("official_vit7b_pretrain")
@@ -472,13 +478,14 @@ print(f"whole: {gradient(four).item():.2f}")
 # numbers of patches. A plain mean over hidden patches would not add up. The iBOT
 # loss is a mean over *crops*, and it does.
 #
-# Masks are drawn for the batch of all processes, and each takes its own:
+# Masks are drawn for the batch of all processes, and each takes its own. Two crops
+# of 8 pictures, 36 patches each:
 
 # %%
 one, half = (
     load_config("demo", {"train.batch_size_per_gpu": n}) for n in (8, 4)
 )
-masks = loaders.own_masks(one, 0, (0, 1))  # [16, 36]: one process, 8 pictures
+masks = loaders.own_masks(one, 0, (0, 1))  # step 0, process 0 of 1: [16, 36]
 print("one process", list(masks.shape), masks.sum(dim=1).tolist())
 for rank in range(2):
     own = loaders.own_masks(half, 0, (rank, 2))  # [8, 36]
@@ -513,7 +520,8 @@ print("alone   ", alone.tolist())
 # its own rows. In logs, so that nothing overflows.
 #
 # Rung 1 has a loop over processes, rung 2 all samples at once, rung 3 a function
-# that is given the all-reduce, and rung 4 is the package.
+# that is given the all-reduce (here one that knows the answer), and rung 4 is the
+# package.
 
 # %%
 torch.manual_seed(1)
@@ -584,7 +592,8 @@ halves = sum(koleo(part) for part in cls.split(2)) / 2
 print(f"KoLeo of {list(cls.shape)}: {koleo(cls):.4f}, halves {halves:.4f}")
 
 # %% [markdown]
-# Fewer to choose from, so neighbours are farther away. The setting
+# Fewer to choose from, so neighbours are farther away, and the loss looks better
+# than it is. The setting
 # `dino.koleo_loss_distributed` gathers all features, and gradients flow back to
 # where they came from.
 #
@@ -615,8 +624,8 @@ plt.show()
 # %% [markdown]
 # *Figure: three panels, each with two processes and five parts. DDP: all boxes are
 # full on both. FSDP2 at rest: process 0 has the left half of every box, process 1
-# the right half. In block 1: the box of block 1 is full on both, its second half
-# in another colour, gathered for now.*
+# the right half. In block 1: the box of block 1 is full on both, the other's
+# half in another colour, gathered for now.*
 #
 # Weights, gradients, both moments of AdamW, the teacher: all are shares of the
 # same shape. So AdamW and EMA work on shares alone, without talking. The price:
@@ -628,8 +637,9 @@ print(inspect.getsource(sharding.shard))
 # %% [markdown]
 # ## Two processes, live
 #
-# A process needs four facts, and `torchrun` does little more than set them as
-# environment variables:
+# A process needs four facts: where to meet (address and port), how many there are,
+# and which one it is. `torchrun` sets them as environment variables; here we do. (The
+# other lines are for GPUs, threads and the network.)
 
 # %%
 print(inspect.getsource(launching.environment))
@@ -684,8 +694,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: total loss over four steps. One process, DDP and FSDP2 lie on one
-# another. "own neighbours" runs apart from the first step on.*
+# another. "own neighbours" runs apart, and lower, from the first step on.*
 #
+# A lower loss, not a better run: near neighbours on the other side do not count.
 # Equal to 1e-5, and not to the last bit: sums are added in another order, which
 # moves the last digits of float32. `tests/test_distributed_run.py` does the same
 # for four processes, and goes on from a checkpoint of two with one. And who held
@@ -741,10 +752,10 @@ plt.show()
 
 # %% [markdown]
 # *Figure: target entropy over the number of crops. Shared out over all GPUs, it
-# falls along the dotted floor. Each GPU alone: a level line at the height of 32
+# falls a little above the dotted floor. Each GPU alone: a level line at the height of 32
 # crops.*
 #
-# This is why the column sums travel between all GPUs, three times a step. If they
+# This is why column sums travel between all GPUs, three times for each loss. If they
 # did not, 32 GPUs would be worth no more to the targets than one.
 
 # %% [markdown]
@@ -821,7 +832,7 @@ print("not measured:", unknown)
 # First those that leave the run as it is, up to rounding:
 #
 # 1. `train.precision`: is it bfloat16? Half of most activations.
-# 2. `train.checkpointing_full=true`: a seventh of them or less, more work.
+# 2. `train.checkpointing_full=true`: above, 0.87 MiB instead of 11.31; more work.
 # 3. More GPUs, each with a smaller `batch_size_per_gpu`, their product unchanged.
 # 4. `train.parallel=fsdp2`: if model and AdamW are what fills it.
 #
@@ -830,8 +841,10 @@ print("not measured:", unknown)
 # on the list: Sinkhorn and KoLeo would see each part alone.
 
 # %% [markdown]
-# A planner for ViT-L with the official crops, by the sums above. In bfloat16 a
-# block of its kind keeps $52 D$ bytes a token, and 30 % of the samples skip it.
+# A planner for ViT-L with the official crops, by the sums above. In bfloat16 the
+# table gives $8 D$ bytes a token for the norms (float32) and $2 \cdot 16 D$ for the
+# rest. ViT-L adds $4 D$ for LayerScale and $8 D$ for dropped samples: $52 D$. And 30 %
+# of the samples skip a block.
 
 
 # %%
@@ -850,6 +863,7 @@ def plan(pictures, gpus, K, recompute):
     if recompute:  # inputs in float32, and the inside of one block
         activations = depth * 4 * D * sum(tokens) + inside * max(tokens)
     hidden = pictures * 2 * large * 0.5 * 0.3  # half of the crops, 30 %
+    # teacher's targets; the student's log-probabilities and their gradient
     scores = 4 * K * (pictures * (2 + 2 * (2 + 8)) + 3 * hidden)
     model = {"student, AdamW": 16 * n, "teacher": 4 * n}
     batch = {"activations": activations, "scores": scores}
@@ -872,8 +886,8 @@ plt.show()
 # Activations are by far the longest piece.*
 #
 # For ViT-L the batch fills the GPU, not the model: FSDP2 saves little there. Turn
-# the knobs: what does recomputation do? From how many GPUs on does K = 65536 make
-# sense with 64 pictures each?
+# the knobs: what does recomputation do? With K = 65536 and 64 pictures on each, from
+# how many GPUs on is DINO's floor below 1?
 
 
 # %%
@@ -917,8 +931,7 @@ koleo_loss.KoLeoLoss(distributed=True, loss_group_size=3)(cls)
 # %% [markdown]
 # **A sum instead of a mean.** Gradients summed over 8 processes are 8 times too
 # long. AdamW does not notice (lesson 16), but clipping does: it cuts nearly
-# always. Official code once had this; so does much code that calls `all_reduce` by
-# itself.
+# always. The official code once had this.
 
 # %%
 mean_gradient = torch.tensor([3.0, 4.0]) / 2  # length 2.5, limit 3
