@@ -120,8 +120,10 @@ def read_lines(path: Path) -> list[str]:
 
 def set_aside(place: Path) -> Path:
     """Rename a damaged checkpoint, so that it counts no longer and is not lost either."""
-    aside = place.with_name(f"damaged-{place.name}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside, earlier = place.with_name(f"damaged-{place.name}"), 1
+    while aside.exists():
+        earlier += 1
+        aside = place.with_name(f"damaged-{place.name}-{earlier}")
     os.replace(place, aside)
     return aside
 

@@ -2,12 +2,12 @@
 every look-up of a name that is not this machine's, whichever library tries.
 """
 
+import ipaddress
 import os
 import sys
 from typing import Any
 
 VARIABLE = "DINOLITE_OFFLINE"
-HERE = ("127.", "localhost", "::1", "0.0.0.0", "::")
 WATCHED = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
 
 
@@ -36,5 +36,14 @@ def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         host = host.decode("utf8", "replace")
     if not isinstance(host, str) or host == "" or host.startswith(("/", "\0")):
         return  # no name, or a socket in the file system
-    if not host.startswith(HERE):
+    if not is_here(host):
         raise OfflineError(f"something wanted to reach {host}, and --offline forbids it")
+
+
+def is_here(host: str) -> bool:
+    """Is it this machine's name or address? "0.0.0.0" and "::" mean all of its own addresses."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified

@@ -5,6 +5,7 @@ GPU or another CPU need not.
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def provenance() -> dict[str, str]:
     }
 
 
+@cache
 def commit(also: tuple[str, ...] = ()) -> str:
     """The commit of a clone, "+changes" where the package (or `also`) differs from it; "unknown"
-    for an installed package."""
+    for an installed package. Asked once: what was imported does not change with the files."""
     git = ["git", "-C", str(HERE.parent)]
     try:
         top = subprocess.run([*git, "rev-parse", "HEAD:dinolite"], capture_output=True, text=True)

@@ -16,11 +16,11 @@ import torch
 from dinolite.config import load_config
 from dinolite.data.photographs import photographs
 from dinolite.data.samplers import seed_of
-from dinolite.eval.features import extract_patches
+from dinolite.eval.features import extract_patches, square
 from dinolite.models.pretrained import OWN_WEIGHTS, load
 from dinolite.models.sizes import build_backbone
 from dinolite.models.weight_files import read_metadata
-from dinolite.show import class_figures, square
+from dinolite.show import class_figures
 from dinolite.summary import open_finished
 from dinolite.train.state import INIT
 from dinolite.viz.film import film_figure

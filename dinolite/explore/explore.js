@@ -155,6 +155,7 @@ async function ask() {
     $("message").textContent = error.message;
   } finally {
     asking = false;
+    if (again) ask(); // asked for while the failed one was under way
   }
 }
 

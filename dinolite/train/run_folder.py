@@ -72,10 +72,15 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
         remove_unfinished(folder)
         if distributed.is_main():
             remove_leftovers(folder)
-            write_text(folder / CONFIG, to_toml(config))
+            write_text(folder / CONFIG, written_by() + to_toml(config))
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
     distributed.barrier()
+
+
+def written_by() -> str:
+    """The first lines of `config.toml`: which code took up the run last."""
+    return "".join(f"# {name} {value}\n" for name, value in provenance().items()) + "\n"
 
 
 def stored_batch(places: list[Path], otherwise: int) -> int:

@@ -1,5 +1,5 @@
-"""Who may come in, and who may go out: `dinolite lab` and the network. The explorer's door has its
-own tests, tests/explore/test_server.py; here they are counted."""
+"""Who may come in, and who may go out: `dinolite lab` and the network. The explorer's door is in
+test_explorer_door.py."""
 
 import contextlib
 import http.client
@@ -86,11 +86,10 @@ def test_the_lab_writes_below_its_folder_only(lab: tuple[int, str, Path], faults
     port, token, root = lab
     given = {"Authorization": f"token {token}"}
     body = b'{"type": "file", "format": "text", "content": "mine now"}'
-    paths = ("/api/contents/../secret.txt", "/api/contents/%2e%2e/secret.txt",
-             "/api/contents/..%2fsecret.txt", f"/api/contents/{root}/secret.txt")  # fmt: skip
+    paths = ("../secret.txt", "%2e%2e/secret.txt", "..%2fsecret.txt", f"{root}/secret.txt")
     for path in paths:
         with contextlib.suppress(ConnectionError):
-            assert ask(port, path, "PUT", body, **given) >= 400 or path.endswith(str(root))
+            assert ask(port, f"/api/contents/{path}", "PUT", body, **given) >= 400
         assert (root / "secret.txt").read_text() == "not for the page"
     huge = str(10**9)
     with contextlib.suppress(ConnectionError):
@@ -110,14 +109,17 @@ def test_it_listens_on_this_machine_only(lab: tuple[int, str, Path], faults: Fau
 def test_no_test_reaches_another_machine(faults: Faults) -> None:
     with pytest.raises(OfflineError, match=FAR[0]):
         socket.create_connection(FAR, timeout=1)
-    with pytest.raises(OfflineError, match=r"example\.org"):
-        socket.getaddrinfo("example.org", 443)
+    names = ("example.org", "localhost.example.org", "127.example.org", "0.0.0.0.example.org")
+    for name in names:
+        with pytest.raises(OfflineError, match=name):
+            socket.getaddrinfo(name, 443)
     script = f"import socket; socket.create_connection({FAR}, timeout=1)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "OfflineError" in done.stderr, "programs that tests start do not either"
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(server.getsockname(), timeout=5).close()
-    faults.survived("something wants to reach another machine, --offline", "refused by name", 3)
+    times = 2 + len(names)
+    faults.survived("something wants to reach another machine, --offline", "refused by name", times)
 
 
 @pytest.mark.slow

@@ -76,3 +76,6 @@ def test_every_record_says_where_it_comes_from(tmp_path: Path) -> None:
         assert {"dinolite", "commit", "python", "torch"} <= story["provenance"].keys()
         text = json.dumps(story["provenance"])
         assert str(Path.home()) not in text and os.uname().nodename not in text
+    first = (out / "config.toml").read_text("utf8").split("\n\n")[0]
+    for name, value in stories[0]["provenance"].items():
+        assert f"# {name} {value}" in first.splitlines()

@@ -92,6 +92,10 @@ def test_a_damaged_checkpoint_is_passed_over(
         assert (out / "ckpt" / "damaged-0000012").is_dir(), "kept, whatever it is"
         assert equal(end_of(out), end_of(whole)), "from the one before, to the same bits"
         times += 1
+    HURTS["cut short"](out / "ckpt" / "0000012" / "meta.json", chance)  # once more
+    run(out)
+    aside = {path.name for path in (out / "ckpt").glob("damaged-*")}
+    assert aside == {"damaged-0000012", "damaged-0000012-2"}, "both are kept"
     faults.survived(
         f"a file of a checkpoint {hurt}", "`checkpoint ... is damaged: ...`; goes on from the one "
         "before", times,

@@ -1,4 +1,4 @@
-"""The page's door: who may come in, and what is said to those who may not."""
+"""The door of `dinolite explore`: who may come in, and what is said to those who may not."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,10 @@ from dinolite.explore.gallery import UPLOAD_BYTES, Gallery
 from dinolite.explore.server import serve
 from dinolite.explore.sources import PixelSource
 from tests.explore.test_gallery import flat, png
+from tests.trust.conftest import Faults
 
 QUESTION = json.dumps({"weights": "pixels", "metric": "distance", "down": 0.0, "across": 0.6})
+STRANGER = "a stranger at the door of `dinolite explore`"
 Answer = tuple[int, str, dict[str, str]]
 
 
@@ -61,7 +63,7 @@ def site() -> Iterator[Site]:
     loop.close()
 
 
-def test_the_page_needs_the_token_and_brings_its_policy(site: Site) -> None:
+def test_the_page_needs_the_token_and_brings_its_policy(site: Site, faults: Faults) -> None:
     status, text, headers = site.request("GET", f"/?token={site.token}")
     assert status == 200 and "Which patches are alike?" in text
     assert "default-src 'none'" in headers["content-security-policy"]
@@ -70,27 +72,33 @@ def test_the_page_needs_the_token_and_brings_its_policy(site: Site) -> None:
     for path in ("/", "/?token=", "/?token=wrong", "/?token=%C3%A9"):
         status, text, _ = site.request("GET", path)
         assert status == 403 and "token" in text and site.token not in text
+    faults.survived(STRANGER, "403, one sentence", 4)
 
 
 @pytest.mark.parametrize("path", ["/about", "/picture/0", "/ask", "/upload"])
-def test_every_other_door_needs_it_too(site: Site, path: str) -> None:
+def test_every_other_door_needs_it_too(site: Site, path: str, faults: Faults) -> None:
     method = "POST" if path in ("/ask", "/upload") else "GET"
     assert site.request(method, path, QUESTION.encode())[0] == 403
     assert site.request(method, path, QUESTION.encode(), X_Token="guess")[0] == 403
+    faults.survived(STRANGER, "403, one sentence", 2)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "0.0.0.0"])
-def test_other_host_names_are_refused(site: Site, host: str) -> None:
+def test_other_host_names_are_refused(site: Site, host: str, faults: Faults) -> None:
     status, text, _ = site.request("GET", f"/?token={site.token}", Host=host.format(port=site.port))
     assert status == 403 and "127.0.0.1" in text
+    faults.survived(STRANGER, "403, one sentence")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-def test_other_sites_are_refused_even_with_the_token(site: Site, origin: str) -> None:
+def test_other_sites_are_refused_even_with_the_token(
+    site: Site, origin: str, faults: Faults
+) -> None:
     status, text, _ = site.request(
         "POST", "/ask", QUESTION.encode(), X_Token=site.token, Origin=origin
     )
     assert status == 403 and "other sites" in text
+    faults.survived(STRANGER, "403, one sentence")
 
 
 def test_a_question_is_answered(site: Site) -> None:
@@ -125,10 +133,11 @@ def test_a_question_is_answered(site: Site) -> None:
         b'{"weights": "pixels", "extra": 1}',
     ],
 )
-def test_a_bad_question_is_one_sentence(site: Site, body: bytes) -> None:
+def test_a_bad_question_is_one_sentence(site: Site, body: bytes, faults: Faults) -> None:
     status, text, headers = site.request("POST", "/ask", body, X_Token=site.token)
     assert status == 400 and text and "\n" not in text and "Traceback" not in text
     assert headers["content-type"].startswith("text/plain"), "never read as HTML"
+    faults.survived("a question to the explorer that makes no sense", "400, one sentence")
 
 
 def test_uploads_are_kept_and_bad_ones_answered(site: Site) -> None:
@@ -143,7 +152,7 @@ def test_uploads_are_kept_and_bad_ones_answered(site: Site) -> None:
     assert site.request("GET", "/picture/3", X_Token=site.token)[0] == 404
 
 
-def test_a_body_over_the_limit_is_not_read(site: Site) -> None:
+def test_a_body_over_the_limit_is_not_read(site: Site, faults: Faults) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
     connection.putrequest("POST", "/upload")
     connection.putheader("X-Token", site.token)
@@ -153,13 +162,15 @@ def test_a_body_over_the_limit_is_not_read(site: Site) -> None:
         assert connection.getresponse().status == 400
     connection.close()
     assert site.request("GET", f"/?token={site.token}")[0] == 200, "the server lives on"
+    faults.survived("an upload over the limit to the explorer", "it is not read")
 
 
 @pytest.mark.parametrize(
     "path", ["/explore.html", "/../sources.py", "/explore.js/..", "/picture/-1"]
 )
-def test_nothing_else_is_served(site: Site, path: str) -> None:
+def test_nothing_else_is_served(site: Site, path: str, faults: Faults) -> None:
     assert site.request("GET", path, X_Token=site.token)[0] in (403, 404)
+    faults.survived("a path of the explorer that leads elsewhere", "403 or 404")
 
 
 def test_it_listens_on_this_machine_only(site: Site) -> None:
