@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.linear import ridge_probe
-from dinolite.eval.segmentation import confusion_matrix, iou, miou
+from dinolite.exercises import overlapping
 from dinolite.exercises.exercise import Exercise
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -28,52 +28,25 @@ def counted(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float)
     return F.one_hot(labels, n_classes).float().mean(dim=0)
 
 
+def kept_one(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float) -> Tensor:
+    """shares[labels] += weights: of neighbours with equal labels only the last one counts."""
+    weights = (cosines / temperature).softmax(dim=0)
+    return torch.zeros(n_classes).index_put((labels,), weights)
+
+
 def not_shared(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float) -> Tensor:
     return (cosines / temperature).exp() @ F.one_hot(labels, n_classes).float()
-
-
-def mean_iou(truth: Tensor, named: Tensor, n_classes: int) -> float:
-    return miou(confusion_matrix(named, truth, n_classes))
-
-
-def absent_is_zero(truth: Tensor, named: Tensor, n_classes: int) -> float:
-    return float(iou(confusion_matrix(named, truth, n_classes)).nan_to_num(0).mean())
-
-
-def share(truth: Tensor, named: Tensor, n_classes: int, side: int) -> float:
-    """Right pixels over the true ones (side 1) or the named ones (0), the mean over classes."""
-    counts = confusion_matrix(named, truth, n_classes).double()
-    return float((counts.diagonal() / counts.sum(dim=side)).nanmean())
-
-
-def overlaps(a: Tensor, b: Tensor) -> Tensor:
-    return overlap(a, b, 0) & overlap(a, b, 1)
-
-
-def overlap(a: Tensor, b: Tensor, i: int, slack: int = 0) -> Tensor:
-    """Along axis i: each begins before the other ends, of boxes (x, y, side)."""
-    a, b = a[:, None], b[None]
-    return (a[..., i] < b[..., i] + b[..., 2] + slack) & (b[..., i] < a[..., i] + a[..., 2] + slack)
-
-
-def touching(a: Tensor, b: Tensor) -> Tensor:
-    return overlap(a, b, 0, slack=1) & overlap(a, b, 1, slack=1)
-
-
-def one_axis(a: Tensor, b: Tensor) -> Tensor:
-    return overlap(a, b, 0) | overlap(a, b, 1)
-
-
-def corner_inside(a: Tensor, b: Tensor) -> Tensor:
-    """Only whether a's upper left corner lies in b."""
-    low, high = b[None, :, :2], b[None, :, :2] + b[None, :, 2:]
-    corner = a[:, None, :2]
-    return ((low <= corner) & (corner < high)).all(dim=2)
 
 
 def tricky() -> tuple[Tensor, Tensor]:
     angle = torch.arange(40) % 4 * torch.pi / 2 + torch.linspace(-0.2, 0.2, 40)
     return torch.stack([angle.cos(), angle.sin()], dim=1), torch.arange(40) % 2
+
+
+def reverse() -> tuple[Tensor, Tensor]:
+    """One class near the middle, one far, in turns: a line parts them, cosines do not."""
+    angle, y = torch.arange(40) / 100, torch.arange(40) % 2
+    return torch.stack([angle.cos(), angle.sin()], dim=1) * (1 + 2 * y)[:, None], y
 
 
 def easy() -> tuple[Tensor, Tensor]:
@@ -89,30 +62,18 @@ def hopeless() -> tuple[Tensor, Tensor]:
 def judged(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[bool, bool]:
     """Is each point's nearest other one of its class? Does a linear probe fail?"""
     x, y = function()
-    if x.shape != (40, 2) or y.shape != (40,) or int(y.sum()) != 20:
-        raise ValueError(f"x {list(x.shape)}, y {list(y.shape)}; wanted [40, 2], [40], 20 ones")
+    if x.shape != (40, 2) or not x.is_floating_point() or not bool(x.isfinite().all()):
+        raise ValueError(f"x is {list(x.shape)}, {x.dtype}; wanted are [40, 2] finite floats")
+    if y.shape != (40,) or y.is_floating_point() or sorted(y.tolist()) != [0] * 20 + [1] * 20:
+        raise ValueError(f"y is {list(y.shape)}, {y.dtype}; wanted are 20 zeros and 20 ones, ints")
     near = knn_accuracy(x, y, x, y, [1], skip_first_nn=True)[1]
-    return near > 0.95, ridge_probe(x, y).accuracy(x, y) < 0.7
+    return near > 0.99, ridge_probe(x, y).accuracy(x, y) < 0.7
 
 
 def neighbours() -> list[tuple[Tensor, Tensor, int, float]]:
     cosines = torch.tensor([0.9, 0.8, 0.75, 0.4])
     first, second = torch.tensor([0, 1, 1, 2]), torch.tensor([2, 2, 0, 0])
     return [(cosines, first, 3, 0.1), (cosines, first, 3, 1.0), (cosines, second, 4, 0.07)]
-
-
-def maps() -> list[tuple[Tensor, Tensor, int]]:
-    """Class 3 is absent, class 2 rare."""
-    truth = torch.tensor([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 2]])
-    named = torch.tensor([[0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 2]])
-    return [(truth, named, 4), (truth, torch.zeros_like(truth), 4), (named, truth, 3)]
-
-
-def boxes() -> list[tuple[Tensor, Tensor]]:
-    """Apart, touching, in one line, overlapping, one inside the other."""
-    a = torch.tensor([[0, 0, 10], [20, 20, 5], [40, 0, 10]])
-    b = torch.tensor([[10, 0, 10], [5, 30, 10], [5, 5, 8], [18, 18, 20], [42, 2, 3]])
-    return [(a, b), (b, a)]
 
 
 EXERCISES = (
@@ -134,6 +95,14 @@ EXERCISES = (
                 "neighbours vote for classes: one share per class, not per neighbour",
                 lambda n, m, D, C, k: ((m, n), (m, k), (m, k), (2 * D, C)),
             ),
+            (
+                "nn.Linear stores its weight that way round; here it is x @ weight",
+                lambda n, m, D, C, k: ((m, n), (m, k), (m, C), (C, 2 * D)),
+            ),
+            (
+                "only the similarities are the wrong way round: a row per test picture there, too",
+                lambda n, m, D, C, k: ((n, m), (m, k), (m, C), (2 * D, C)),
+            ),
         ),
     ),
     Exercise(
@@ -148,40 +117,62 @@ EXERCISES = (
                 "the cosine is divided by the temperature, not multiplied",
                 lambda c, y, n, t: vote(c, y, n, 1 / t),
             ),
+            ("the temperature is not used", lambda c, y, n, t: vote(c, y, n, 1.0)),
+            ("indexing with equal labels keeps one of their weights; all must be added", kept_one),
         ),
     ),
     Exercise(
         "18.3",
         "mIoU",
-        mean_iou,
-        maps,
+        overlapping.mean_iou,
+        overlapping.maps,
         (
             (
                 "that is the share of right pixels; large classes hide the small ones in it",
                 lambda truth, named, n: float((truth == named).double().mean()),
             ),
-            ("a class that neither occurs nor is named does not count, not as 0", absent_is_zero),
+            (
+                "a class that neither occurs nor is named does not count, not as 0",
+                overlapping.absent_is_zero,
+            ),
+            ("a class that is named but does not occur counts, too, as 0", overlapping.only_true),
+            ("the common pixels count once in the union (twice: that is Dice)", overlapping.dice),
             (
                 "the union is missing what was named so and is not (that is recall)",
-                lambda truth, named, n: share(truth, named, n, 1),
+                lambda truth, named, n: overlapping.share(truth, named, n, 1),
             ),
             (
                 "the union is missing what is so and was not named (that is precision)",
-                lambda truth, named, n: share(truth, named, n, 0),
+                lambda truth, named, n: overlapping.share(truth, named, n, 0),
             ),
         ),
     ),
     Exercise(
         "18.4",
         "do windows overlap?",
-        overlaps,
-        boxes,
+        overlapping.overlaps,
+        overlapping.boxes,
         (
-            ("windows that only touch share no pixel: < and not <=", touching),
-            ("they must overlap along x and along y, both", one_axis),
-            ("a window can reach into another without its corner being inside", corner_inside),
-            ("the other way round: True where pixels are shared", lambda a, b: ~overlaps(a, b)),
+            ("windows that only touch share no pixel: < and not <=", overlapping.touching),
+            ("they must overlap along x and along y, both", overlapping.one_axis),
+            (
+                "a window can reach into another without its corner being inside",
+                overlapping.corner_inside,
+            ),
+            (
+                "they can overlap with neither upper left corner in the other",
+                overlapping.either_corner,
+            ),
+            (
+                "one common pixel is enough; left + side is the first column outside",
+                overlapping.lost_pixel,
+            ),
+            (
+                "the other way round: True where pixels are shared",
+                lambda a, b: ~overlapping.overlaps(a, b),
+            ),
         ),
+        run=overlapping.as_bools,
     ),
     Exercise(
         "18.5",
@@ -191,6 +182,11 @@ EXERCISES = (
         (
             ("a line tells these classes apart as well; mix their places", easy),
             ("nearest neighbours fail here, too: equal classes must lie together", hopeless),
+            (
+                "the other way round: a line tells them apart, and the neighbours are mixed (by "
+                "cosine a point's length does not count)",
+                reverse,
+            ),
         ),
         run=judged,
     ),

@@ -12,15 +12,15 @@
 #
 # - find a leak between train and test,
 # - write k-NN, a linear probe and mIoU, and check them,
-# - choose token, norm and k, before you look at the test,
-# - say when linear beats k-NN, and when it does not,
+# - choose token, norm and k before the test,
+# - say when linear beats k-NN, and when not,
 # - set every number beside chance, raw pixels and the untrained net.
 #
 # | | |
 # |---|---|
 # | you need | lessons 06, 16 |
 # | time | 50 minutes |
-# | module | `dinolite/eval/`: `knn`, `linear`, `segmentation`, `collages` |
+# | module | `dinolite/eval/`: `knn`, `linear`, `segmentation` |
 # | official | `eval/knn.py`, `eval/linear.py`, `eval/segmentation/` |
 # | paper | DINO App. F.1; DINOv3 Sec. 6.1.2, 6.2.1 |
 
@@ -43,13 +43,14 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the pipeline. The box "read features" is lit, in the frame
-# "afterwards", behind the trained backbone.*
+# "afterwards".*
 #
 # ## Whom we ask, and what
 #
 # Three readers see the same pictures. *Trained*: the weights that come with the
-# course, a ViT of width $D = 64$. *Untrained*: the same net before its first
-# step. *Raw pixels*: no net at all.
+# course, a ViT of width $D = 64$. It saw no label, and only those parts of the
+# photographs from which we cut training windows. *Untrained*: the same net before
+# its first step. *Raw pixels*: no net at all.
 #
 # The task: from which of 16 photographs was this grey window cut? Guessing is
 # right once in 16 times, 6 %.
@@ -63,7 +64,7 @@ nets = {
     "untrained": sizes.build_backbone(student, teacher=True).eval(),
     "trained": pretrained.load("dinolite_tiny"),
 }
-HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # the pixels it was trained on
+HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # as in its training
 train, train_y = windows.make_windows(3000, "train", seed=1, size=48)
 test, test_y = windows.make_windows(600, "test", seed=2, size=48)
 print("train", list(train.shape), "test", list(test.shape))
@@ -106,8 +107,8 @@ joined = seen["trained"][1]["joined"]
 torch.testing.assert_close(ours.joined(), joined[:50], atol=1e-4, rtol=0)
 
 # %% [markdown]
-# The package's `extract_features` gives the same. For raw pixels we take the
-# strongest simple form: 8 x 8 pixels, each picture's mean subtracted.
+# The package's `extract_features` gives the same. For raw pixels we take a
+# strong simple form: 8 x 8 pixels, each picture's mean subtracted.
 
 # %%
 PIXELS = [features.pixel_features(p, 8, "picture") for p in (train, test)]
@@ -143,8 +144,8 @@ for name, (x, q) in readers.items():
     print(f"{name:12} {100 * leaky:5.0f} {100 * clean:12.0f}")
 
 # %% [markdown]
-# With a shuffled split raw pixels gain about twenty points, for nothing. They
-# come near what training reaches in the clean test. Why? Paint, on each
+# With a shuffled split raw pixels gain about twenty points, for nothing, and come
+# near what the trained net reaches in the clean test. Why? Paint, on each
 # photograph, what the 2400 windows cover. How much of a test window has been
 # seen?
 
@@ -168,10 +169,9 @@ for name, b, which in [
 ]:
     share = [painted[y][r, c].mean() for y, r, c in places(b, which)]
     share = torch.stack(share)
-    print(
-        f"{name:15} seen above 90 %: {100 * (share > 0.9).float().mean():.0f}"
-    )
-    print(f"{'':15} not seen at all: {100 * (share == 0).float().mean():.0f}")
+    most, none = (share > 0.9).float().mean(), (share == 0).float().mean()
+    print(f"{name}: {100 * most:.0f} % of the windows were seen to over 90 %,")
+    print(f"{'':{len(name)}}  {100 * none:.0f} % not at all")
 shown = {}
 for i in [0, 5, 15]:
     light = grey[i] * (0.25 + 0.75 * painted[i]) / 255
@@ -198,9 +198,9 @@ plt.show()
 # outnumbered. But k-NN weighs votes: $\text{softmax}(\cos / T)$ with a
 # [temperature](GLOSSARY.md#temperature) $T$.
 #
-# At $T = 0.07$ the cat is $0.16 / 0.07 = 2.29$ above each dog, so its vote is
-# $e^{2.29} = 9.83$ of theirs: $9.83 / (9.83 + 2) = 0.83$. At $T = 1$:
-# $e^{0.16} = 1.17$, and $1.17 / 3.17 = 0.37$. The dogs win.
+# The cat's cosine is 0.16 above each dog's. At $T = 0.07$ its vote weighs
+# $e^{0.16 / 0.07} = 9.83$ times one of theirs, a share of $9.83 / (9.83 + 2) =
+# 0.83$. At $T = 1$: $e^{0.16} = 1.17$, and $1.17 / 3.17 = 0.37$. The dogs win.
 
 # %%
 CAT, DOG = 0, 1
@@ -252,7 +252,7 @@ def knn_fast(bank, labels, queries, k, T=0.07):
 
 some = (x[:200], train_y[:200], q[:10])
 torch.testing.assert_close(knn_fast(*some, k=10), slow)
-package = knn.knn_classify(*some, ks=[10])[10]
+package = knn.knn_classify(*some, ks=[10])[10]  # up to the highest label
 torch.testing.assert_close(package, slow[:, : package.shape[1]])
 print("all three agree: True")
 
@@ -260,14 +260,14 @@ print("all three agree: True")
 # ## Look at it: retrieval
 #
 # Without the vote it is [retrieval](GLOSSARY.md#retrieval): show me pictures
-# like this one.
+# like this one. (`nearest` is a `topk` that keeps ties in order.)
 
 # %%
 print(inspect.getsource(knn.nearest_pictures))
 asked = [int((test_y == y).nonzero()[0]) for y in [0, 8, 12]]
 near = {
     name: knn.nearest_pictures(x, q[asked], 4)
-    for name, (x, q) in list(readers.items())[::2]
+    for name, (x, q) in list(readers.items())[::2]  # raw pixels, trained
 }
 viz.neighbours_figure(train, train_y, test[asked], test_y[asked], near)
 plt.show()
@@ -277,7 +277,7 @@ plt.show()
 # pictures by raw pixels, then four by the trained net. A green frame says same
 # photograph, an orange one another. For the astronaut's suit both are wrong. For
 # stones raw pixels bring blurred pictures, the trained net stones and once grass;
-# for printed letters it brings letters.*
+# for printed letters it brings letters. (Half of all windows are mirrored.)*
 #
 # Three rows are a look, not a measure. All 600, the share of the four nearest
 # that are right (chance is 6 %):
@@ -343,9 +343,10 @@ for name, (x, q) in seen.items():
 
 # %% [markdown]
 # Within five points all tokens of the trained net are alike, and two points are
-# noise here (see below). The task of a CLS token is the whole picture; k-NN and
-# retrieval take it. A linear probe may have more: CLS and mean patch, joined. For
-# places in the picture take patches.
+# noise here (see below). Before or after the final norm: hardly a difference; the
+# official tools read after it. The task of a CLS token is the whole picture; k-NN
+# and retrieval take it. A linear probe may have more: CLS and mean patch, joined.
+# For places in the picture take patches.
 #
 # > **Tutor's note.** Register tokens do well. They are still left out: the usual
 # > protocols do not read them, so you could compare with nobody.
@@ -374,9 +375,9 @@ for name, (x, q) in {"pixels": plain, **readers}.items():
 
 # %% [markdown]
 # Here each neighbour has one vote; *pixels* are those without subtracting the
-# mean. Pixels lose half. The nets lose a point or nothing: their final LayerNorm
-# makes the lengths nearly equal. Normalise for k-NN and retrieval; it costs
-# nothing.
+# mean. Pixels lose nearly half. The nets lose a point or nothing: their final
+# LayerNorm makes the lengths nearly equal. Normalise for k-NN and retrieval; it
+# costs nothing.
 #
 # A linear probe needs no unit length. But it wants numbers of one size: the
 # package standardises each of the $D$ numbers, by the train set.
@@ -388,8 +389,9 @@ for name, (x, q) in {"pixels": plain, **readers}.items():
 # package's `ridge_probe` minimises the mean of $|xW + b - y|^2$, with $y$
 # one-hot, plus $r|W|^2$. The ridge $r$ keeps $W$ small.
 #
-# By hand: one feature, $x = (-1, 1)$, the second of class 1. Its targets are
-# $(0, 1)$, minus their mean $b = 0.5$: $(-0.5, 0.5)$. Then
+# By hand: two pictures with one feature each, $x = -1$ of class 0 and $x = 1$ of
+# class 1. For class 1 the targets are $(0, 1)$. The mean of $x$ is 0, so $b$ is
+# their mean, 0.5, and $y = (-0.5, 0.5)$ is left for $w$. The slope is 0 at
 #
 # $$w = \frac{\text{mean}(x y)}{\text{mean}(x^2) + r} = \frac{0.5}{1 + r},$$
 #
@@ -415,6 +417,7 @@ z = ((x - fitted.shift) / fitted.scale).double()  # [3000, 64]
 Y = F.one_hot(train_y, C).double()
 bias = Y.mean(dim=0)
 W = torch.zeros(64, C, dtype=torch.float64)
+# The rate: 1 over the steepest curvature.
 rate = 0.5 / (torch.linalg.eigvalsh(z.T @ z / len(z)).max() + 1)
 for _step in range(600):
     off = z @ W + bias - Y  # [3000, 16]
@@ -460,10 +463,10 @@ for name, (x, q) in seen.items():
         print(f"{name:10} {form:9} within 5 points of ridge: {behind < 0.05}")
 
 # %% [markdown]
-# On the trained net SGD and the formula give the same. On the untrained net plain
-# SGD finds far less: what tells the photographs apart lies in directions that
-# hardly vary, and along these it moves slowly. The formula does not care, and
-# whitening makes them loud for SGD, too.
+# On the trained net SGD stays within five points of the formula. On the untrained
+# net it does not, plain or divided: what tells the photographs apart lies in
+# directions that hardly vary, and along these it moves slowly. The formula does
+# not care, and whitening makes them loud for SGD, too.
 #
 # > **Watch out.** A low probe number may be the optimiser's fault. Look at a closed
 # > form before you blame the net.
@@ -519,17 +522,18 @@ print("k-NN below 75 %:", by_knn < 0.75, " linear above 95 %:", by_line > 0.95)
 # %%
 counts = {
     name: segmentation.confusion_matrix(by_knn, test_y, C)
-    for name, by_knn in list(named.items())[::2]
+    for name, by_knn in list(named.items())[::2]  # raw pixels, trained
 }
 print("trained", list(counts["trained"].shape), int(counts["trained"].sum()))
 viz.confusion_figure(counts, NAMES)
 plt.show()
 
 # %% [markdown]
-# *Figure: two squares of 16 x 16 fields, dark = 0, bright = 1, rows named after
-# the photographs. Left, raw pixels: four bright fields on the diagonal, and column
-# 14, flower, is named for many others. Right, trained: a diagonal in most rows;
-# gravel and grass, 7 and 8, are taken for each other.*
+# *Figure: two squares of 16 x 16 fields, rows named after the photographs; the
+# colour is the share of the row, dark = 0, bright = 1. Left, raw pixels: four
+# bright fields on the diagonal, and column 14, flower, is named for many others.
+# Right, trained: a diagonal in most rows; grass and gravel, 7 and 8, are taken for
+# each other.*
 
 # %%
 for name, matrix in counts.items():
@@ -556,7 +560,7 @@ for n in [60, 600, 50_000]:
     print(f"{n:6} pictures: {100 * moves:.1f} points")
 
 # %% [markdown]
-# Two of these are a fair margin between two nets: 4 points with 600 pictures.
+# Twice that is a fair margin between two nets: 4 points with 600 pictures.
 # The lead of the trained net over raw pixels is several times that. But windows
 # of one photograph are relatives, so the true noise is larger.
 #
@@ -588,7 +592,7 @@ plt.show()
 # %% [markdown]
 # *Figure: two rows, untrained and trained: the query, stones, then its five nearest
 # pictures, framed green where the photograph is the same and orange where not;
-# at the right the largest shares of the vote as bars.*
+# at the right the three largest shares of the vote as bars, from 0 to 1.*
 
 # %%
 viz.explore(draw, picture=(0, 99, 1, 0), k=(1, 100, 1, 10))
@@ -656,7 +660,8 @@ for name, maps in exam_maps.items():
 
 # %% [markdown]
 # By hand, in the steps of `segmentation_probe`: a class per patch, a probe in
-# which rare classes weigh as much as common ones, scores scaled up.
+# which rare classes weigh as much as common ones, scores scaled up. Once plain,
+# once after each patch became the mean of the 3 x 3 around it (*smooth*).
 
 
 # %%
@@ -670,7 +675,7 @@ def segment(study, exam):
     return scores.argmax(dim=1)  # [m, 96, 96]
 
 
-def smooth(maps):  # each patch becomes the mean of the 3 x 3 around it
+def smooth(maps):
     return F.avg_pool2d(maps, 3, 1, padding=1, count_include_pad=False)
 
 
@@ -698,13 +703,13 @@ plt.show()
 
 # %% [markdown]
 # *Figure: four mosaics; below them the true regions in flat colours, one colour
-# per photograph; then what three readers name. Raw pixels and untrained: many
-# small areas in many colours. The trained net has fewer and larger areas. The last
-# mosaic, all from one page of print, it has nearly right; of the others a few
+# per photograph; then what three readers name, smooth. Raw pixels and untrained:
+# many small areas in many colours. The trained net has fewer and larger areas. The
+# last mosaic, all from one page of print, it has nearly right; of the others a few
 # areas.*
 #
 # About three times the controls, and still a low number: each patch shows a few
-# pixels, from a part of a photograph that was never seen. The figure shows both.
+# pixels, from a part of a photograph that was never seen.
 
 # %% [markdown]
 # ## Segmentation without labels: k-means
@@ -739,7 +744,7 @@ print(
 # mean.
 #
 # Two more players. *Place*: each patch's row and column, nothing else; it never
-# sees the picture. *One group*: all patches in one. Guess the order of the six
+# sees the picture. *One group*: all patches in one. Guess the order of the five
 # rows, plain and smooth.
 
 # %%
@@ -787,9 +792,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure: four mosaics, then rows of 12 x 12 fields: the truth, raw pixels,
-# untrained, trained and place. The trained row comes nearest to the truth in the
-# first two mosaics, raw pixels in the third. Place cuts each picture into even
-# parts, whatever it shows, and is not far off either.*
+# untrained, trained and place. Raw pixels and untrained leave thin or scattered
+# pieces, the trained row fewer. Place cuts each picture into even parts, whatever
+# it shows, and comes nearest to the truth in the first mosaic.*
 #
 # Place alone beats every plain reader, the trained one, too. Regions are compact,
 # and that is most of the score. Smoothing brings compactness to all three; then
@@ -797,8 +802,9 @@ plt.show()
 
 # %% [markdown]
 # > **Tutor's note.** When a task can be solved without looking, add the player who
-# > does not look. The package's collages have four tiles; there *place* would be
-# > perfect, so `auc_at_same_distance` compares only pairs equally far apart.
+# > does not look. On the package's collages, four tiles that meet in the middle,
+# > *place* tells better than the trained net which patches share a tile
+# > ([card](../data/weights/dinolite_tiny.md)).
 
 # %% [markdown]
 # ## How are the official numbers made?
@@ -812,16 +818,16 @@ plt.show()
 #
 # All after the final norm, the net frozen, in eval mode. k and the learning rate
 # are the best on the validation set, which is also the one reported: our gain
-# from above, but with 50,000 pictures it is small.
+# from above, but with ImageNet's 50,000 pictures it is small.
 
 # %% [markdown]
 # > **The paper, in our words** (DINO App. F.1): freeze the net, store the features
 # > of the training pictures, let the k nearest vote with $e^{\cos / 0.07}$; $k =
 # > 20$ works best in most runs.
 #
-# DINOv3 has no section on k-NN, only a column in its Table 1; the protocol is
-# DINO's. Its linear probes are in Sec. 6.2.1 with App. D.7 (classes) and Sec. 6.1.2
-# with App. D.1 (patches).
+# DINOv3 has no section on k-NN, only a column in its Table 1 and a remark in
+# Sec. 3.2; the protocol is DINO's. Its linear probes are in Sec. 6.2.1 with App.
+# D.7 (classes) and Sec. 6.1.2 with App. D.1 (patches).
 #
 # ## Against someone else
 #
@@ -838,6 +844,7 @@ judge = neighbors.KNeighborsClassifier(
 theirs = torch.from_numpy(judge.predict_proba(q[:100].numpy())).float()
 ours = knn.knn_classify(x, train_y, q[:100], [10])[10]
 torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+# Its loss is a sum over pictures, ours a mean.
 judge = linear_model.Ridge(alpha=len(z) * 1.0).fit(z.numpy(), Y.numpy())
 theirs = torch.from_numpy(judge.coef_).T.float()
 torch.testing.assert_close(theirs, fitted.weight, atol=1e-4, rtol=0)
@@ -963,11 +970,12 @@ check("18.4", overlaps)
 # **18.5** (difficulty 4, 10 minutes) Change the design: points that k-NN reads and
 # a line does not. Return `x` [40, 2], floats, and `y` [40], 20 zeros and 20 ones,
 # so that each point's nearest other one (by cosine!) is of its class, while a
-# linear probe stays below 70 %. Explain to yourself what the probe sees.
+# linear probe, fitted to these 40 points, names fewer than 70 % of them. Explain
+# to yourself what the probe sees.
 #
 # <details><summary>Hint 1</summary>By cosine only directions count.</details>
 # <details><summary>Hint 2</summary>A class may live in two places.</details>
-# <details><summary>Hint 3</summary>North and south, east and west.</details>
+# <details><summary>Hint 3</summary>How many places does a compass name?</details>
 
 
 # %%
@@ -1000,7 +1008,7 @@ print(progress("18"))
 # ## Sources
 #
 # - DINO, [arXiv 2104.14294](https://arxiv.org/abs/2104.14294): App. F.1, k-NN, and
-#   F.2, linear. Half a page that everyone since has used.
+#   F.2, linear: the protocol that DINOv3's code still follows.
 # - DINOv3, [arXiv 2508.10104](https://arxiv.org/abs/2508.10104): Sec. 6.1.2 with
 #   App. D.1, dense probes; Sec. 6.2.1 with App. D.7, classification; Sec. 6.2.2,
 #   retrieval.
