@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -179,6 +180,7 @@ def check(
 def main() -> None:
     """Entry point: sentences for mistakes, tracebacks only with --debug."""
     debug = "--debug" in sys.argv
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # decoding.py says what is wrong
     arguments = [a for a in sys.argv[1:] if a not in ("--debug", "--offline")]
     if "--offline" in sys.argv or os.environ.get(offline.VARIABLE):
         offline.forbid_network()

@@ -61,6 +61,57 @@ def test_every_known_mistake_gets_its_own_sentence(exercise: Exercise) -> None:
         assert verdict.figure is None or (verdict._repr_png_() or b"").startswith(b"\x89PNG")
 
 
+def border(z: Tensor) -> Tensor:
+    return torch.cat([z[0], z[-1], z[1:-1, 0], z[1:-1, -1]])
+
+
+def largest_out_first(parts: list[Tensor]) -> Tensor:
+    """As the package does it: first the largest score travels, then the sums."""
+    largest = torch.stack([part.amax(dim=0) for part in parts]).amax(dim=0)
+    rest = torch.stack([(part - largest).exp().sum(dim=0) for part in parts])
+    return largest + rest.sum(dim=0).log()
+
+
+def one_after_the_other(parts: list[Tensor]) -> Tensor:
+    total = torch.full(parts[0].shape[1:], float("-inf"))
+    for part in parts:
+        total = torch.logaddexp(total, part.logsumexp(dim=0))
+    return total
+
+
+@pytest.mark.parametrize(
+    ("id", "other_way"),
+    [
+        ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).std(correction=0)),
+        ("19.5", lambda z, t: (z - border(z).quantile(0.5)).abs() > t * border(z).std()),
+        ("21.1", lambda h, w, p, r: h * w / p**2 + 1 + r),
+        ("21.3", lambda h, w, short, p: [max(1, int(x * short / min(h, w) / p + 0.5)) * p
+                                         for x in (h, w)]),
+        ("23.4", largest_out_first),
+        ("23.4", one_after_the_other),
+    ],
+)  # fmt: skip
+def test_another_right_way_is_right(id: str, other_way: Any) -> None:
+    assert check(id, other_way).solved
+
+
+@pytest.mark.parametrize(
+    ("id", "mistake"),
+    [
+        ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).var()),
+        ("19.5", lambda z, t: (z - z[0].median()).abs() > t * z[0].std()),
+        ("19.5", lambda z, t: (z - z.mean()).abs() > t * border(z).std()),
+        ("19.5", lambda z, t: (z - border(z)[:-8].median()).abs() > t * border(z)[:-8].std()),
+        ("21.4", lambda side, tile, patch, prefix: (side // tile) ** 2
+         * ((prefix + (tile // patch) ** 2) ** 2 - prefix)),
+        ("23.4", lambda parts: torch.cat(parts).log_softmax(dim=0).logsumexp(dim=0)),
+        ("23.4", lambda parts: torch.logaddexp(*(p.logsumexp(dim=0) for p in parts[:2]))),
+    ],
+)  # fmt: skip
+def test_a_mistake_without_a_sentence_is_not_right(id: str, mistake: Any) -> None:
+    assert not check(id, mistake).solved
+
+
 @each_exercise
 def test_doing_nothing_is_not_right(exercise: Exercise) -> None:
     def nothing(*arguments: Any) -> None:
@@ -105,6 +156,7 @@ def test_an_error_of_the_answer_is_told() -> None:
         (3, None, "does the last line say return?"),
         (3.0, 4.0, "it returned 4.0, which is not right"),
         (3.0, torch.zeros(2), "it returned a Tensor, a float is wanted"),
+        (0.5, 0, "it returned 0, which is not right"),
     ],
 )  # fmt: skip
 def test_how_a_difference_is_told(expected: Any, actual: Any, said: str) -> None:

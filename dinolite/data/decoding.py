@@ -111,10 +111,14 @@ def _opened(path: str | Path | io.BytesIO, name: str) -> Image.Image:
     """The picture, not decoded yet. A PNG's checksums are compared first: the decoder gives half a
     picture without a word."""
     picture = Image.open(path, formats=_FORMATS)
-    _refuse_huge(picture, name)
-    if picture.format != "PNG":
-        return picture
-    picture.verify()  # after which it can only be closed
+    try:
+        _refuse_huge(picture, name)
+        if picture.format != "PNG":
+            return picture
+        picture.verify()  # after which it can only be closed
+    except Exception:
+        picture.close()
+        raise
     if isinstance(path, io.BytesIO):
         path.seek(0)
     return Image.open(path, formats=("PNG",))

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dinolite.exercises import two_sides
 from dinolite.exercises.exercise import Exercise
 from dinolite.viz.rollout import attention_rollout
 
@@ -52,18 +53,6 @@ def both_point_alike(similarity: Tensor) -> Tensor:
     return torch.stack([i, similarity.argmax(dim=1)[i]], dim=1)
 
 
-def border(z: Tensor) -> Tensor:
-    """The border of z, each patch once."""
-    edge = torch.ones(z.shape, dtype=torch.bool)
-    edge[1:-1, 1:-1] = False
-    return z[edge]
-
-
-def both_sides(z: Tensor, times: float) -> Tensor:
-    edge = border(z)
-    return (z - edge.median()).abs() > times * edge.std()
-
-
 def attention_cases() -> list[tuple[Tensor, int, int]]:
     draw = torch.Generator().manual_seed(19)
     shapes = ((2, 15, 3, 4), (3, 11, 2, 4))
@@ -86,18 +75,6 @@ def layer_cases() -> list[tuple[list[Tensor]]]:
 def similarity_cases() -> list[tuple[Tensor]]:
     draw = torch.Generator().manual_seed(19)
     return [(torch.randn(n, m, generator=draw),) for n, m in ((12, 12), (10, 14))]
-
-
-def component_cases() -> list[tuple[Tensor, float]]:
-    """Grey with noise, a bright and a dark object on it, off zero."""
-    draw = torch.Generator().manual_seed(19)
-    cases = []
-    for sign in (1.0, -1.0):
-        z = 0.6 + 0.1 * torch.randn(9, 11, generator=draw)
-        z[2:5, 2:5] += 2
-        z[5:8, 6:10] -= 1.5
-        cases.append((sign * z, 4.0))
-    return cases
 
 
 EXERCISES = (
@@ -162,22 +139,8 @@ EXERCISES = (
     Exercise(
         "19.5",
         "foreground on both sides",
-        both_sides,
-        component_cases,
-        (
-            (
-                "a dark object lies on the other side: take the absolute distance",
-                lambda z, t: z - border(z).median() > t * border(z).std(),
-            ),
-            (
-                "median and deviation are those of the border alone",
-                lambda z, t: (z - z.median()).abs() > t * z.std(),
-            ),
-            (
-                "the distance is from the median of the border, not from 0",
-                lambda z, t: z.abs() > t * border(z).std(),
-            ),
-            ("True is foreground; yours is the background", lambda z, t: ~both_sides(z, t)),
-        ),
+        two_sides.both_sides,
+        two_sides.component_cases,
+        two_sides.MISTAKES,
     ),
 )

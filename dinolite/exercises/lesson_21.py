@@ -4,10 +4,9 @@ taken from the package, never from lessons/solutions.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
+from dinolite.exercises import fitting
 from dinolite.exercises.exercise import Exercise
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
 from dinolite.models.vision_transformer import DinoVisionTransformer
@@ -31,53 +30,9 @@ def box_factor(n: int, n_train: int) -> float:
     return step(n_train) / step(n)
 
 
-def rounded(pixels: float, patch: int) -> int:
-    return max(1, round(pixels / patch)) * patch
-
-
-def fitting_size(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    scale = short / min(height, width)
-    return rounded(height * scale, patch), rounded(width * scale, patch)
-
-
-def exchanged(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    high, wide = fitting_size(height, width, short, patch)
-    return wide, high
-
-
-def cut_off(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    scale = short / min(height, width)
-    high, wide = int(height * scale), int(width * scale)
-    return max(1, high // patch) * patch, max(1, wide // patch) * patch
-
-
-def made_square(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    return rounded(short, patch), rounded(short, patch)
-
-
-def by_long_side(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    scale = short / max(height, width)
-    return rounded(height * scale, patch), rounded(width * scale, patch)
-
-
-def not_fitted(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    scale = short / min(height, width)
-    return round(height * scale), round(width * scale)
-
-
-def in_patches(height: int, width: int, short: int, patch: int) -> tuple[int, int]:
-    high, wide = fitting_size(height, width, short, patch)
-    return high // patch, wide // patch
-
-
 def tiled_pairs(side: int, tile: int, patch: int, prefix: int) -> int:
     seen = prefix + (tile // patch) ** 2
     return (side // tile) ** 2 * seen**2
-
-
-def as_pair(function: Any, *sizes: int) -> tuple[int, ...]:
-    """Lists and tuples are both fine."""
-    return tuple(function(*sizes))
 
 
 EXERCISES = (
@@ -100,6 +55,10 @@ EXERCISES = (
             (
                 "the registers are missing",
                 lambda height, width, patch, registers: (height // patch) * (width // patch) + 1,
+            ),
+            (
+                "a picture need not be square: rows come from the height, columns from the width",
+                lambda height, width, patch, registers: (height // patch) ** 2 + 1 + registers,
             ),
             (
                 "divide the area by patch squared: both sides are cut",
@@ -126,6 +85,14 @@ EXERCISES = (
                 lambda n, n_train: 2 / n,
             ),
             (
+                "the box ends half a step beyond the outer centres: n patches make n steps",
+                lambda n, n_train: (n - 1) / (n_train - 1),
+            ),
+            (
+                "a box of fewer patches must shrink: the factor can be a fraction",
+                lambda n, n_train: n // n_train,
+            ),
+            (
                 "the first centre is no step; the step is 2 / n",
                 lambda n, n_train: (1 - 1 / n) / (1 - 1 / n_train),
             ),
@@ -134,17 +101,10 @@ EXERCISES = (
     Exercise(
         "21.3",
         "a size that fits",
-        fitting_size,
-        lambda: [(300, 451, 256, 16), (451, 300, 128, 8), (40, 500, 10, 16), (400, 600, 250, 8)],
-        (
-            ("height first, then width", exchanged),
-            ("that always rounds down: the nearest multiple may lie above", cut_off),
-            ("the proportions are lost: scale the longer side as well", made_square),
-            ("`short` is wanted for the shorter side, not for the longer", by_long_side),
-            ("scaled, but not to multiples of the patch", not_fitted),
-            ("those are patches; pixels are wanted", in_patches),
-        ),
-        run=as_pair,
+        fitting.fitting_size,
+        fitting.sizes_to_fit,
+        fitting.MISTAKES,
+        run=fitting.as_pair,
     ),
     Exercise(
         "21.4",
@@ -165,6 +125,20 @@ EXERCISES = (
                 lambda side, tile, patch, prefix: (prefix + (side // patch) ** 2) ** 2,
             ),
             (
+                "a token looks at itself, too",
+                lambda side, tile, patch, prefix: (
+                    (side // tile) ** 2
+                    * (prefix + (tile // patch) ** 2)
+                    * (prefix + (tile // patch) ** 2 - 1)
+                ),
+            ),
+            (
+                "no tile sees another: square the tokens of one tile, then count the tiles",
+                lambda side, tile, patch, prefix: (
+                    ((side // tile) ** 2 * (prefix + (tile // patch) ** 2)) ** 2
+                ),
+            ),
+            (
                 "those are the tokens; each looks at all tokens of its tile",
                 lambda side, tile, patch, prefix: (
                     (side // tile) ** 2 * (prefix + (tile // patch) ** 2)
@@ -177,5 +151,6 @@ EXERCISES = (
                 ),
             ),
         ),
+        tolerance=0,  # pairs are counted
     ),
 )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.processes import on_processes
 
 
 def held(trained: int, frozen: int, gpus: int) -> float:
@@ -31,11 +32,15 @@ def wrong_way(gradients: list[Tensor], counts: list[int]) -> Tensor:
 
 
 def columns(parts: list[Tensor]) -> Tensor:
-    return torch.cat(parts).logsumexp(dim=0)
+    return per_process(parts).logsumexp(dim=0)
 
 
 def per_process(parts: list[Tensor]) -> Tensor:
     return torch.stack([part.logsumexp(dim=0) for part in parts])  # [processes, K]
+
+
+def sums_of_exp(parts: list[Tensor]) -> Tensor:
+    return torch.stack([part.exp().sum(dim=0) for part in parts]).sum(dim=0)
 
 
 def gpus_for(floor: float, K: int, pictures: int) -> int:
@@ -51,7 +56,11 @@ def some_gradients() -> list[tuple[list[Tensor], list[int]]]:
 def some_parts() -> list[tuple[list[Tensor]]]:
     draw = torch.Generator().manual_seed(1)
     log_q = torch.randn(9, 5, generator=draw)
-    return [([log_q[:4], log_q[4:8]],), ([log_q[:2], log_q[2:3], log_q[3:]],)]
+    return [
+        ([log_q[:4], log_q[4:8]],),
+        ([log_q[:2], log_q[2:3], log_q[3:]],),
+        ([100 * log_q[:4], 100 * log_q[4:8]],),  # exp of these is 0 or infinite
+    ]
 
 
 def some_numbers() -> list[tuple[Tensor]]:
@@ -118,7 +127,7 @@ EXERCISES = (
         columns,
         some_parts,
         (
-            ("sums of logs are logs of products: take exp, add, and take the log again",
+            ("sums of logs are logs of products: what adds up is exp of them, as in logsumexp",
              lambda parts: per_process(parts).sum(dim=0)),
             ("a mean of logs is not the log of a sum",
              lambda parts: per_process(parts).mean(dim=0)),
@@ -126,10 +135,16 @@ EXERCISES = (
             ("the largest column sum is not the sum of all",
              lambda parts: per_process(parts).amax(dim=0)),
             ("those are rows: add over samples, for each prototype",
-             lambda parts: torch.cat(parts).logsumexp(dim=1)),
-            ("that is the sum; its log is asked for",
-             lambda parts: torch.cat(parts).exp().sum(dim=0)),
+             lambda parts: torch.cat([part.logsumexp(dim=1) for part in parts])),
+            ("that is the sum; its log is asked for", sums_of_exp),
+            ("exp of a large score is infinite, of a low one 0; logsumexp takes out the largest "
+             "first", lambda parts: sums_of_exp(parts).log()),
+            ("all samples would be sent; each process adds up its own first, and sends [K]",
+             lambda parts: torch.cat(parts).logsumexp(dim=0)),
+            ("the largest score is not the log of their sum",
+             lambda parts: torch.stack([part.amax(dim=0) for part in parts]).logsumexp(dim=0)),
         ),
+        run=on_processes,
     ),
     Exercise(
         "23.5",

@@ -12,7 +12,7 @@
 #
 # - measure whether a place keeps its features at another
 #   [resolution](GLOSSARY.md#resolution),
-# - show why a box carries over and counted patches do not,
+# - show why places in a box carry over and places counted in patches do not,
 # - say what a wide picture keeps exactly,
 # - count what a larger picture costs,
 # - read the recipe of the high-resolution stage.
@@ -43,7 +43,7 @@ check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 Rope = vision_transformer.RopePositionEmbedding  # layers/rope_position_...
 _ = torch.set_grad_enabled(False)  # nothing is trained today
-HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # the pixels of these nets
+HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # as in their training
 
 # %% [markdown]
 # ## The map
@@ -60,8 +60,8 @@ plt.show()
 #
 # The weights of the course, patches of 8 pixels. They were trained on crops of 64
 # x 64 (8 x 8 patches) and 24 x 24 (3 x 3). Beside them the same net untrained.
-# Sixteen photographs, their middles, in grey, at 64, 128 and 256 pixels:
-# **once, twice and four times** the size of training.
+# Sixteen photographs, their middles, in grey as in training, at 64, 128 and 256
+# pixels: **once, twice and four times** the size of training.
 
 # %%
 torch.manual_seed(samplers.seed_of(0, 0))  # seed 0: the start of the run
@@ -157,8 +157,8 @@ plt.show()
 # ## By hand: two patches become four
 #
 # One row of two patches. In the box their centres are -0.5 and 0.5: one apart.
-# Give a pair the period 8. A query on the left and a key on the right differ
-# by an angle of $360^\circ \cdot 1 / 8 = 45^\circ$.
+# Give a pair of numbers in a query (lesson 03) the period 8. A query on the left and
+# a key on the right differ by an angle of $360^\circ \cdot 1 / 8 = 45^\circ$.
 #
 # At twice the size there are four: -0.75, -0.25, 0.25, 0.75. The left half has
 # its mean at -0.5, the right half at 0.5. Still one apart, still $45^\circ$.
@@ -304,13 +304,14 @@ for name in nets:
         print(f"{name:10}bank {bank:3} px, query {query:3} px: {share:.2f}")
 
 # %% [markdown]
-# At 128 in both it is as good as at the size of training. But mixed, a third is
-# lost: the CLS of a window moves when the window gets finer.
+# Chance is 1/16, 0.06. At 128 in both the trained net is as good as at the size of
+# training. But mixed, nearly a third is lost: the CLS of a window moves when the
+# window gets finer.
 #
-# > **Watch out.** One index, one size. Whoever changes the size of the queries
+# > **Watch out.** One bank, one size. Whoever changes the size of the queries
 # > makes the bank anew.
 #
-# Do patches say it, too? [PCA](GLOSSARY.md#pca) over the cat at all three sizes
+# Do patches move, too? [PCA](GLOSSARY.md#pca) over the cat at all three sizes
 # together:
 
 
@@ -331,8 +332,8 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the cat at three sizes, and its patches as colours. Untrained:
-# the same colours in all three, finer and finer. Trained: dark violet and
-# red at 64, green and blue at 128 and 256.*
+# much the same colours in all three, finer and finer. Trained: mostly dark violet
+# and red at 64, mostly green, blue and pink at 128 and 256.*
 #
 # So the trained net says in every patch how finely it sees? One picture is no
 # proof. Ask a probe (lesson 18), over all photographs: can it tell the size from one
@@ -418,12 +419,13 @@ viz.coordinates_figure(wides[64][1], boxes, (8, 12))
 plt.show()
 
 # %% [markdown]
-# *Figure: coffee laid into four sets of places, a dot for each 2 x 2 patches, the box
-# from -1 to 1 dashed. Separate squeezes it into the box, max fills the upper
-# two thirds, min sticks out on the right. Counted patches reach to 2 downwards and to
-# 3 sideways, far outside.*
+# *Figure: coffee laid into four sets of places, here of 16 x 24 patches, a dot for
+# each 2 x 2, the box from -1 to 1 dashed. Separate squeezes it into the box, max
+# fills the upper two thirds, min sticks out on the right. Counted patches reach to 2
+# downwards and to 3 sideways, far outside.*
 #
-# **Predict:** which of the four lets the trained net find its places again?
+# **Predict:** which of the four lets the trained net find its places again? (Other
+# pictures than above, so other shares.)
 
 
 # %%
@@ -512,17 +514,19 @@ plt.show()
 
 # %% [markdown]
 # *Figure: the cup at two sizes, 3:2, a patch of the saucer framed. Untrained: all
-# that is dark is purple, saucer and table. Trained: the saucer is purple, the table
-# pale to orange, at both sizes; the white of the cup is orange in both.*
+# that is dark is purple, the saucer and the table on the left. Trained: the saucer is
+# purple; of the table the upper left corner, too, and the rest pale to orange; the
+# white of the cup is orange.*
 #
-# Here the trained net knows more than light and dark, and at a shape and at sizes
-# that it never saw.
+# The trained net tells the saucer from more of the dark table than the untrained
+# one, at a shape and at sizes that it never saw.
 
 # %% [markdown]
 # ## Shift: what moves when the origin moves?
 #
-# `shift_coords` adds the same number to all places. **Predict:** whose features
-# change more, those of patches or of CLS?
+# `shift_coords` adds one number to all rows and one to all columns, drawn at random;
+# here both are 0.5. **Predict:** whose features change more, those of patches or of
+# CLS?
 
 
 # %%
@@ -549,8 +553,9 @@ for name, x in before.items():
 
 # %% [markdown]
 # Patch and patch see only their distance (lesson 03), and a shift cancels. CLS and
-# registers are not turned: what they see of a patch hangs on its own angle. So the
-# origin is CLS's.
+# registers are not turned: what they see of a patch hangs on the patch's own angle. So
+# it is CLS that notices where the origin lies; patches hear of it only through CLS
+# and registers.
 
 # %% [markdown]
 # ## Rescale: train for sizes you do not have
@@ -574,6 +579,8 @@ for name in ["shift", "jitter", "rescale"]:
     print(f"{name:8}steps change: {doubled}, both axes alike: {both}")
 
 # %% [markdown]
+# Jitter stretches each axis by a factor of its own, rescale both by one: shapes stay.
+#
 # Our weights were trained without it. How well do they bear another box? 64 pixels,
 # the same photographs, and only the box times a factor:
 
@@ -621,8 +628,9 @@ plt.show()
 # - **Counted patches lose** at larger sizes, on every seed. Even nets trained with
 #   them get better there when they are read in the box.
 # - **Rescale**: features bear another box better (cosine at double the box 0.97 to
-#   0.98), on every seed. k-NN is higher, but at the size of training nearly as much;
-#   places found at twice the size are fewer, on every seed.
+#   0.98), on every seed. k-NN is higher, but not only at other sizes: by 3.1 points
+#   at the size of training, by 4.4 at twice. Places found at twice the size are fewer,
+#   on every seed.
 #
 # So, honestly: at this scale there is no gain that belongs to resolution alone. Two
 # sizes of crops in one box already teach these nets two grids. What rescaling does
@@ -683,8 +691,8 @@ plt.show()
 # with slope 1, attention with slope 2. They cross near 260 tokens at width 64, and
 # near 4100 at width 1024.*
 #
-# They are equal at $T = 4D$. So a wide net can go far before attention rules; a
-# narrow one is ruled by it at once.
+# They are equal at $T = 4D$ (with the usual FFN, four times as wide, at $6D$). So a
+# wide net can go far before attention rules; a narrow one is ruled by it at once.
 
 # %% [markdown]
 # ## My picture is 300 x 451
@@ -747,18 +755,20 @@ for key in one:
 # - **Sizes**: global crops from 256 to 512, at patches of 16 a grid of 32 x 32.
 # - **It goes on**: student and Gram teacher begin as the teacher of stage 2. No
 #   warm-up of the teacher's temperature, no frozen last layer: nothing is raw.
-# - **Small steps**: a quarter of the learning rate, a slower teacher.
+# - **Small steps**: a quarter of the learning rate (less by the smaller batch, lesson
+#   16), a slower teacher.
 # - **Gram** (lesson 20) with a teacher that reads 768 pixels.
+# - **The other losses**: KoLeo over several processes, local crops with less weight.
 #
 # And what did *not* change is `pos_embed_rope_rescale_coords = 2`.
 
 # %% [markdown]
 # Why so short? Because every step is dear, and because little is left to learn.
-# Count the tokens of a picture, two global and eight local crops, in both stages:
+# Count the patches of a picture, two global and eight local crops, in both stages:
 
 
 # %%
-def tokens_per_picture(c):
+def patches_per_picture(c):
     g = (c.crops.global_crops_size // 16) ** 2
     small = (c.crops.local_crops_size // 16) ** 2
     return 2 * g + c.crops.local_crops_number * small
@@ -766,9 +776,9 @@ def tokens_per_picture(c):
 
 total = {}
 for name, c in {"pretrain": first, "highres": last}.items():
-    tokens = tokens_per_picture(c)
-    total[name] = c.train.iterations * c.train.batch_size_per_gpu * tokens
-    print(f"{name}: {tokens} patches for a picture")
+    each = patches_per_picture(c)
+    total[name] = c.train.iterations * c.train.batch_size_per_gpu * each
+    print(f"{name}: {each} patches for a picture")
 share = total["highres"] / total["pretrain"]
 print(f"all of highres / all of pretrain: {share:.3f}")
 
@@ -820,8 +830,9 @@ for way in WAYS[:3]:
 # %% [markdown]
 # ## Explore
 #
-# One photograph, the size from 64 to 256, one patch. Follow an edge, then a patch of
-# fur, upwards in size. Where does the trained row stay the same?
+# One photograph, the size from 64 to 256, one patch; its row and column count in
+# eighths of the picture. Follow an edge, then fur, upwards in size. Where does the
+# panel of the trained net stay the same?
 
 
 # %%
@@ -919,8 +930,8 @@ check("21.1", tokens)
 # %% [markdown]
 # **21.2** (difficulty 2, 5 minutes) By which factor must the box of `n` patches on a
 # side be multiplied, so that neighbours are as far apart as in the box of
-# `n_train`? One line. Then: which grids does a rescale of 2 stand for, if 16 x 16
-# was trained?
+# `n_train`? One line. Then, for yourself: which grids does a rescale of 2 stand
+# for, if 16 x 16 was trained?
 #
 # <details><summary>Hint 1</summary>How long is one step in a box of n
 # patches?</details>
@@ -956,10 +967,11 @@ check("21.3", fitting_size)
 
 # %% [markdown]
 # **21.4** (difficulty 3, 15 minutes) Change the design: cut a square picture of
-# `side` pixels into tiles of `tile` pixels, and let the net read each alone. How
-# many pairs (query, key) does one head of one block then look at, in all tiles
-# together? Each pass has `prefix` tokens besides its patches. Then explain to
-# yourself: what does a tile not see, and in which box do its patches lie?
+# `side` pixels into square tiles of `tile` pixels (nothing is left over), and let
+# the net read each alone. How many pairs (query, key) does one head of one block
+# then look at, in all tiles together? A token looks at itself, too. Each pass has
+# `prefix` tokens besides its patches. Then explain to yourself: what does a tile not
+# see, and in which box do its patches lie?
 #
 # <details><summary>Hint 1</summary>With one tile it is T squared.</details>
 # <details><summary>Hint 2</summary>How many tiles are there?</details>

@@ -37,7 +37,7 @@ class Faults:
 FAULTS = Faults()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def faults() -> Iterator[Faults]:
     yield FAULTS
 

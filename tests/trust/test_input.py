@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,6 +171,20 @@ def test_a_broken_picture(name: str, says: Says, tmp_path: Path, faults: Faults)
         gallery.upload(BROKEN[name], name)
     assert "\n" not in str(error.value) and " at 0x" not in str(error.value)
     faults.survived("a broken picture, alone in a folder, and as an upload", SEEN, 2)
+
+
+@pytest.mark.slow
+def test_a_folder_of_broken_pictures_is_one_line(tmp_path: Path, faults: Faults) -> None:
+    for name, data in BROKEN.items():
+        (tmp_path / name).write_bytes(data)
+    arguments = ["train", "folder", "--data", f"folder:{tmp_path}", *TINY, "--out", "run"]
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-m", "dinolite.cli", *arguments],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, "no word of the decoders beside it"
+    faults.survived("a folder of nothing but broken pictures", SEEN)
 
 
 def test_one_good_picture_among_broken_ones_is_found(tmp_path: Path, faults: Faults) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -128,4 +129,5 @@ def test_a_request_to_stop_saves_and_says_how_to_go_on(
     a, b = (read_state_dict(run / "teacher.safetensors") for run in (whole, cut))
     assert all(torch.equal(a[name], b[name]) for name in a)
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-    faults.survived(name, f"`{said.splitlines()[0]}` and the command; exit code {128 + number}")
+    sentence = re.sub(r"\d+", "...", said.splitlines()[0]).removesuffix(":")
+    faults.survived(name, f"`{sentence}`, and the command; exit code {128 + number}")

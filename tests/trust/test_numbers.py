@@ -129,17 +129,18 @@ def scores(seed: int, exponent: float, dtype: torch.dtype, *shape: int) -> Tenso
 @many
 @given(SEED, EXPONENT, TYPE, st.floats(0.02, 1.0))
 def test_sinkhorn_gives_probabilities_for_any_scores(
-    seed: int, exponent: float, dtype: torch.dtype, temp: float
+    faults: Faults, seed: int, exponent: float, dtype: torch.dtype, temp: float
 ) -> None:
     q = sinkhorn_knopp(scores(seed, exponent, dtype, 6, 8), temp)
     assert bool(q.isfinite().all()) and bool((q >= 0).all())
     torch.testing.assert_close(q.sum(dim=1), torch.ones(6), rtol=1e-3, atol=1e-3)
+    faults.survived("scores of any size, Sinkhorn-Knopp", "probabilities")
 
 
 @many
 @given(SEED, EXPONENT, TYPE)
 def test_cross_entropies_and_their_gradients_are_finite(
-    seed: int, exponent: float, dtype: torch.dtype
+    faults: Faults, seed: int, exponent: float, dtype: torch.dtype
 ) -> None:
     student = scores(seed, exponent, dtype, 4, 8).float().requires_grad_()
     teacher = SoftmaxCenter(8)(scores(seed + 1, exponent, dtype, 4, 8), 0.05)
@@ -148,15 +149,17 @@ def test_cross_entropies_and_their_gradients_are_finite(
     for loss in (dino, ibot):
         (gradient,) = torch.autograd.grad(loss, student, retain_graph=True)
         assert bool(loss.isfinite()) and bool(gradient.isfinite().all())
+    faults.survived("scores of any size, DINO and iBOT loss", "finite losses and gradients")
 
 
 @many
 @given(SEED, st.floats(-36, 18), TYPE)  # squares must be floats, too
 def test_koleo_and_gram_and_their_gradients_are_finite(
-    seed: int, exponent: float, dtype: torch.dtype
+    faults: Faults, seed: int, exponent: float, dtype: torch.dtype
 ) -> None:
     x = scores(seed, exponent, dtype, 6, 8).float().requires_grad_()
     y = scores(seed + 1, exponent, dtype, 6, 8).float()
     for loss in (KoLeoLoss()(x), GramLoss()(x.view(2, 3, 8), y.view(2, 3, 8))):
         (gradient,) = torch.autograd.grad(loss, x, retain_graph=True)
         assert bool(loss.isfinite()) and bool(gradient.isfinite().all())
+    faults.survived("features of any size, KoLeo and Gram", "finite losses and gradients")

@@ -56,7 +56,7 @@ def test_the_same_bits(way: str, tmp_path: Path, faults: Faults) -> None:
     assert all(torch.equal(x[name], y[name]) for name in x)
     logs = [(run / "metrics.jsonl").read_text() for run in (a, b)]
     assert logs[0] == logs[1]
-    faults.survived(f"repeated in {way}", "the same bits")
+    faults.survived(f"repeated with {way}", "the same bits")
 
 
 def test_another_seed_is_another_run(tmp_path: Path) -> None:
