@@ -996,7 +996,7 @@ check("23.3", whole_gradient)
 # %% [markdown]
 # **23.4** (difficulty 3, 8 minutes) `parts` has the log scores `[n, K]` of each
 # process. Return `[K]`, the log of the column sums over the samples of *all*
-# processes. Each process may send only `[K]` numbers.
+# processes. Each process may send only `[K]` numbers at a time. Scores may be large.
 #
 # <details><summary>Hint 1</summary>What would a process send?</details>
 # <details><summary>Hint 2</summary>Logs of sums cannot be added.</details>
