@@ -92,6 +92,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("pasted", code(1, source="class " + CLASS[2])),
     ("voice", text(2, "This is simply a sum.")),
     ("voice", text(2, "Just add.")),
+    ("sums", text(2, "Two\n+ three is five.")),
     ("links", text(2, "[x](gone.md)")),
     ("links", text(1, CARD + "[x](GLOSSARY.md#unknown)")),
     ("executed", code(1, execution_count=None)),

@@ -150,6 +150,13 @@ def voice(lesson: Lesson) -> Iterator[str]:
             yield f"{word!r} in {head(cell)}"
 
 
+def sums(lesson: Lesson) -> Iterator[str]:
+    """Markdown makes a list of a line that begins with a plus, in the middle of a sentence."""
+    for cell in lesson.text:
+        for line in re.findall(r"(?m)^\+ .*", cell.source):
+            yield f"a line begins with a plus, and becomes a list: {line[:50]!r}"
+
+
 def links(lesson: Lesson) -> Iterator[str]:
     for cell in lesson.text:
         for target in dead_links(cell.source, lesson.path.parent):
@@ -169,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     seeds,
     pasted,
     voice,
+    sums,
     links,
     *OUTPUT_RULES,
 )

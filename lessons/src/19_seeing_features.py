@@ -139,8 +139,8 @@ for name, z in first.items():
 # ## Attention of all heads in all layers
 #
 # `get_attention_maps` (lesson 04) gives [attention
-# maps](GLOSSARY.md#attention-map) [B, h, T, T] per layer; T is 1 CLS + 2 registers
-# + 1024 patches. We take the row of CLS and lay its last 1024 numbers out as 32
+# maps](GLOSSARY.md#attention-map) [B, h, T, T] per layer; T counts 1 CLS, 2 registers
+# and 1024 patches. We take the row of CLS and lay its last 1024 numbers out as 32
 # x 32.
 
 # %%
@@ -669,8 +669,8 @@ for name, f in {"pixels": patches["raw pixels"], **strip}.items():
 # ## The explorer
 #
 # Your turn. Move the patch with `row` and `column`, choose `picture` (0 to 2),
-# `layer` (counted from 1 here) and `metric`. Or load a picture of your own: it stays
-# in memory and is `picture` 3.
+# `layer` (counted from 1 here) and `metric`; `head` counts for attention alone. Or
+# load a picture of your own: it stays in memory and is `picture` 3.
 
 # %%
 eyes = {"trained": explore.NetSource(nets["trained"], **HOW, grey=True)}
