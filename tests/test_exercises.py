@@ -2,12 +2,14 @@
 
 import ast
 import json
+import math
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dinolite.exercises import check, progress
@@ -72,6 +74,21 @@ def largest_out_first(parts: list[Tensor]) -> Tensor:
     return largest + rest.sum(dim=0).log()
 
 
+def by_potentials(logits: Tensor, temp: float, rounds: int) -> Tensor:
+    """A constant for each crop and each prototype, added once at the end."""
+    z, crop = logits / temp, torch.zeros(len(logits), 1)
+    for _ in range(rounds):
+        prototype = -(z + crop).logsumexp(dim=0)
+        crop = -(z + prototype).logsumexp(dim=1, keepdim=True)
+    return (z + crop + prototype).exp()
+
+
+def edges(a: Tensor, b: Tensor) -> Tensor:
+    """Height and width of what boxes (top, left, height, width) share."""
+    ends = torch.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
+    return ends - torch.maximum(a[:, :2], b[:, :2])
+
+
 def one_after_the_other(parts: list[Tensor]) -> Tensor:
     total = torch.full(parts[0].shape[1:], float("-inf"))
     for part in parts:
@@ -82,6 +99,14 @@ def one_after_the_other(parts: list[Tensor]) -> Tensor:
 @pytest.mark.parametrize(
     ("id", "other_way"),
     [
+        ("08.4", lambda position, B, h, w: (position // (h * w) % B, position // (h * w) // B,
+                                            position // w % h, position % w)),
+        ("10.2", lambda z, p, t: -float((p * (z / t).log_softmax(dim=1)).sum()) / len(z)),
+        ("10.3", lambda s, t, temp: -(t[:, None] * (s / temp).log_softmax(dim=-1)).sum(dim=-1)
+         .mean(dim=-1)[~torch.eye(len(t), len(s), dtype=torch.bool)].mean().item()),
+        ("11.3", by_potentials),
+        ("12.3", lambda z, p, m, t: F.cross_entropy(z / t, p, reduction="none").dot(
+            (1 / m.sum(dim=1)).repeat_interleave(m.sum(dim=1))) / len(m)),
         ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).std(correction=0)),
         ("19.5", lambda z, t: (z - border(z).quantile(0.5)).abs() > t * border(z).std()),
         ("21.1", lambda h, w, p, r: h * w / p**2 + 1 + r),
@@ -98,6 +123,15 @@ def test_another_right_way_is_right(id: str, other_way: Any) -> None:
 @pytest.mark.parametrize(
     ("id", "mistake"),
     [
+        ("07.5", lambda a, b: (edges(a, b)[:, 0].clamp(min=0) * edges(a, b)[:, 1])
+         / a[:, 2:].prod(dim=1)),
+        ("08.4", lambda position, B, h, w: (position // (h * w) % B, 1, position // w % h,
+                                            position % w)),
+        ("09.3", lambda D, h, n, K: (D + 1) * h + (h + 1) * h + (h + 1) * n + n * K + 1),
+        ("10.5", lambda loss, entropy, K: find("10.5").answer(loss, 1.05 * entropy, K)),
+        ("10.5", lambda loss, entropy, K: find("10.5").answer(0.5 * loss, entropy, K)
+         if loss < math.log(K) / 10 else find("10.5").answer(loss, entropy, K)),
+        ("12.2", lambda x, indices: x.reshape(-1, 3)[indices]),
         ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).var()),
         ("19.5", lambda z, t: (z - z[0].median()).abs() > t * z[0].std()),
         ("19.5", lambda z, t: (z - z.mean()).abs() > t * border(z).std()),

@@ -4,7 +4,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.exercises import boxes
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.trying import CHANGED, as_bools, keeping
 from dinolite.viz.compare import compare_figure
 
 
@@ -12,36 +14,25 @@ def shapes(B: int, L: int, g: int, s: int) -> tuple[tuple[int, ...], tuple[int, 
     return (2 * B, 3, g, g), (L * B, 3, s, s)
 
 
-def box_size(height: int, width: int, share: float, aspect: float) -> tuple[int, int]:
-    area = height * width * share
-    return round((area / aspect) ** 0.5), round((area * aspect) ** 0.5)
-
-
-def without_root(height: int, width: int, share: float, aspect: float) -> tuple[int, int]:
-    """The share taken of each side, as if it were a share of the length."""
-    return round(height * share / aspect**0.5), round(width * share * aspect**0.5)
-
-
-def photo_shape(height: int, width: int, share: float, aspect: float) -> tuple[int, int]:
-    """The aspect multiplied onto the photograph's own instead of replacing it."""
-    return round(height * (share / aspect) ** 0.5), round(width * (share * aspect) ** 0.5)
-
-
-def cut_off(height: int, width: int, share: float, aspect: float) -> tuple[int, int]:
-    area = height * width * share
-    return int((area / aspect) ** 0.5), int((area * aspect) ** 0.5)
-
-
 def luma(x: Tensor) -> Tensor:
     return x.mul(x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+
+
+def middle(x: Tensor) -> Tensor:
+    return luma(x).mean(dim=(1, 2, 3), keepdim=True)
 
 
 def stretch(x: Tensor, middle: Tensor, factor: Tensor) -> Tensor:
     return middle + factor[:, None, None, None] * (x - middle)
 
 
+def by_colour(x: Tensor, factor: Tensor) -> Tensor:
+    """The three factors at the axis of the channels."""
+    return (middle(x) + factor[:, None, None] * (x - middle(x))).clamp(0, 1)
+
+
 def unclamped(x: Tensor, factor: Tensor) -> Tensor:
-    return stretch(x, luma(x).mean(dim=(1, 2, 3), keepdim=True), factor)
+    return stretch(x, middle(x), factor)
 
 
 def contrast(x: Tensor, factor: Tensor) -> Tensor:
@@ -54,44 +45,12 @@ def counted(G: int, L: int) -> Tensor:
     return pairs
 
 
-def edges(a: Tensor, b: Tensor) -> Tensor:
-    """Height and width [..., 2] of what two boxes share; negative where they are apart."""
-    start = torch.maximum(a[..., :2], b[..., :2])
-    end = torch.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    return end - start
-
-
-def shared(a: Tensor, b: Tensor) -> Tensor:
-    return edges(a, b).clamp(min=0).prod(dim=-1)
-
-
-def area(box: Tensor) -> Tensor:
-    return box[..., 2:].prod(dim=-1)
-
-
-def overlap(a: Tensor, b: Tensor) -> Tensor:
-    return shared(a, b) / area(a)
-
-
-def as_corners(a: Tensor, b: Tensor) -> Tensor:
-    """(top, left, height, width) read as (top, left, bottom, right)."""
-    start, end = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    return (end - start).clamp(min=0).prod(dim=-1) / area(a)
-
-
 def pictures() -> list[tuple[Tensor, Tensor]]:
     """Three pictures of different brightness, each with its own factor; then one alone."""
     draw = torch.Generator().manual_seed(7)
     x = torch.rand(3, 3, 6, 8, generator=draw) * torch.tensor([1.0, 0.6, 0.9])[:, None, None, None]
     x[2, 0] = 1.0  # reddish: its three channels have different means
-    return [(x, torch.tensor([1.4, 0.6, 1.2])), (x[:1], torch.tensor([1.4]))]
-
-
-def boxes() -> list[tuple[Tensor, Tensor]]:
-    """Inside, half out, apart in both directions, the same."""
-    a = [[10.0, 10, 20, 20], [0, 0, 10, 20], [0, 0, 5, 5], [3, 4, 6, 8]]
-    b = [[5.0, 5, 40, 50], [5, 10, 30, 40], [20, 30, 10, 10], [3, 4, 6, 8]]
-    return [(torch.tensor(a), torch.tensor(b))]
+    return [(x, torch.tensor([1.4, 0.6, 1.2])), (x[:1].clone(), torch.tensor([1.4]))]
 
 
 def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
@@ -120,16 +79,21 @@ EXERCISES = (
     Exercise(
         "07.2",
         "the size of a box",
-        box_size,
-        lambda: [(60, 80, 0.25, 1.2), (300, 451, 0.1, 0.9), (200, 90, 0.5, 1.3)],
+        boxes.box_size,
+        boxes.sizes,
         (
             (
                 "height and width have changed places: aspect is width / height",
-                lambda h, w, share, aspect: box_size(h, w, share, 1 / aspect),
+                lambda h, w, share, aspect: boxes.box_size(h, w, share, 1 / aspect),
             ),
-            ("the share is one of the area; that of a side is its square root", without_root),
-            ("the aspect is that of the box, whatever the photograph's own is", photo_shape),
-            ("cut off, not rounded: int(...) drops what round(...) looks at", cut_off),
+            ("the share is one of the area; that of a side is its square root", boxes.without_root),
+            (
+                "the aspect, too, needs its root: height times width must remain the area",
+                boxes.whole_aspect,
+            ),
+            ("the aspect is that of the box, whatever the photograph's own is", boxes.photo_shape),
+            ("cut off, not rounded: int(...) drops what round(...) looks at", boxes.cut_off),
+            ("a box has whole pixels: round both", boxes.fractions),
         ),
     ),
     Exercise(
@@ -155,9 +119,16 @@ EXERCISES = (
                 "grey for the whole picture",
                 lambda x, f: stretch(x, luma(x), f).clamp(0, 1),
             ),
+            ("each factor went to a colour and not to a picture: [n, 1, 1, 1]", by_colour),
+            (
+                "that is brightness: away from black; contrast moves away from the mean grey",
+                lambda x, f: stretch(x, torch.zeros(()), f).clamp(0, 1),
+            ),
             ("some values leave the range from 0 to 1: clamp", unclamped),
             ("factor 1 changes nothing, 0 gives grey; swapped", lambda x, f: contrast(x, 1 - f)),
+            CHANGED,
         ),
+        run=keeping,
         picture=side_by_side,
     ),
     Exercise(
@@ -173,26 +144,48 @@ EXERCISES = (
                 lambda G, L: ~torch.eye(G + L, dtype=torch.bool),
             ),
             ("True and False have changed places", lambda G, L: ~counted(G, L)),
+            (
+                "global crops meet the others of their kind, too",
+                lambda G, L: (torch.arange(G + L) >= G).expand(G, -1),
+            ),
+            ("True and False are wanted, not 1 and 0", lambda G, L: counted(G, L).long()),
         ),
+        run=as_bools,
     ),
     Exercise(
         "07.5",
         "how much of a box lies in another",
-        overlap,
-        boxes,
+        boxes.overlap,
+        boxes.pairs,
         (
             (
                 "two boxes that are apart share nothing; two negative edges have a positive "
                 "product, so clamp the edges at 0",
-                lambda a, b: edges(a, b).prod(dim=-1) / area(a),
+                lambda a, b: boxes.edges(a, b).prod(dim=-1) / boxes.area(a),
+            ),
+            (
+                "clamp both edges, not their product: two negative ones have a positive product",
+                boxes.product_clamped,
+            ),
+            (
+                "divide by the area of a, also where b is smaller",
+                lambda a, b: boxes.shared(a, b) / torch.minimum(boxes.area(a), boxes.area(b)),
             ),
             (
                 "divide by the area of a alone; you divided by that of both together",
-                lambda a, b: shared(a, b) / (area(a) + area(b) - shared(a, b)),
+                lambda a, b: (
+                    boxes.shared(a, b) / (boxes.area(a) + boxes.area(b) - boxes.shared(a, b))
+                ),
             ),
-            ("that is the share of b; a comes first", lambda a, b: shared(a, b) / area(b)),
-            ("a box is (top, left, height, width); yours ends in bottom and right", as_corners),
-            ("that is the shared area; divide by the area of a", shared),
+            (
+                "that is the share of b; a comes first",
+                lambda a, b: boxes.shared(a, b) / boxes.area(b),
+            ),
+            (
+                "a box is (top, left, height, width); yours ends in bottom and right",
+                boxes.as_corners,
+            ),
+            ("that is the shared area; divide by the area of a", boxes.shared),
         ),
     ),
 )

@@ -3,33 +3,19 @@ hidden patch is.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dinolite.data.masking import MaskingGenerator
+from dinolite.exercises import ladders
 from dinolite.exercises.exercise import Exercise
-
-Whole = Callable[[float], int]  # makes a whole number: int or round
+from dinolite.exercises.trying import as_bools, as_ints
 
 
 def shapes(B: int, N: int, counts: list[int]) -> tuple[tuple[int, ...], ...]:
     return (2 * B, N), (sum(counts),), (sum(counts),)
-
-
-def ladder_of(
-    n_crops: int, N: int, share: float, low: float, high: float, first: int = 1, whole: Whole = int
-) -> list[int]:
-    """`first` = 0 begins with low."""
-    n = int(n_crops * share)
-    return [whole(N * (low + (high - low) * (i + first) / n)) for i in range(n)]
-
-
-def between_the_ends(n_crops: int, N: int, share: float, low: float, high: float) -> list[int]:
-    n = int(n_crops * share)
-    return [int(N * ratio) for ratio in torch.linspace(low, high, n, dtype=torch.float64).tolist()]
 
 
 def masks_from(indices: Tensor, n_crops: int, N: int) -> Tensor:
@@ -42,6 +28,11 @@ def first_crop_only(indices: Tensor, n_crops: int, N: int) -> Tensor:
     masks = torch.zeros(n_crops, N, dtype=torch.bool)
     masks[:, indices % N] = True
     return masks
+
+
+def every_other(indices: Tensor, n_crops: int, N: int) -> Tensor:
+    """As if the first patch of every crop came before the second ones."""
+    return masks_from(indices, n_crops, N).view(N, n_crops).T
 
 
 def who(position: int, B: int, h: int, w: int) -> tuple[int, ...]:
@@ -126,21 +117,24 @@ EXERCISES = (
     Exercise(
         "08.2",
         "the ladder of ratios",
-        ladder_of,
-        lambda: [(8, 49, 0.5, 0.1, 0.5), (9, 121, 0.4, 0.15, 0.75), (2, 81, 0.5, 0.1, 0.5)],
+        ladders.ladder_of,
+        lambda: [(8, 49, 0.5, 0.1, 0.5), (11, 121, 0.35, 0.15, 0.75), (2, 81, 0.5, 0.1, 0.5)],
         (
-            ("that begins with low: take the end of each step", partial(ladder_of, first=0)),
+            ("that begins with low: take the end of each step", ladders.from_low),
             (
                 "those are n points with both ends, low among them; cut the way into n steps and "
                 "take the end of each",
-                between_the_ends,
+                ladders.between_the_ends,
             ),
-            ("rounded to the nearest; round down: int(...)", partial(ladder_of, whole=round)),
+            ("rounded to the nearest; round down: int(...)", ladders.rounded),
             (
                 "those are all crops; only int(n_crops * share) of them are masked",
-                lambda n_crops, N, share, low, high: ladder_of(n_crops, N, 1.0, low, high),
+                ladders.for_all,
             ),
+            ("int(n_crops * share) crops are masked: round that down, too", ladders.nearest_share),
+            ("whole numbers, but floats: a count is an int", ladders.floats),
         ),
+        run=as_ints,
     ),
     Exercise(
         "08.3",
@@ -153,13 +147,19 @@ EXERCISES = (
                 lambda indices, n_crops, N: ~masks_from(indices, n_crops, N),
             ),
             ("every crop got the holes of all: position // N says whose it is", first_crop_only),
+            ("position = crop times N plus patch: divide by N, not by n_crops", every_other),
+            (
+                "True and False are wanted, not 1 and 0",
+                lambda indices, n_crops, N: masks_from(indices, n_crops, N).long(),
+            ),
         ),
+        run=as_bools,
     ),
     Exercise(
         "08.4",
         "who is at this position?",
         who,
-        lambda: [(57, 2, 4, 4), (100, 4, 4, 6), (191, 4, 4, 6)],
+        lambda: [(57, 2, 4, 4), (17, 3, 2, 5), (100, 4, 4, 6), (191, 4, 4, 6)],
         (
             (
                 "that is photograph-major; crop 0 of all photographs comes first, so entry i is "

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.exercises import prototypes
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.trying import CHANGED, keeping
 from dinolite.viz.matrices import matrix_figure
 
 Shape = tuple[int, int]
@@ -23,43 +25,11 @@ def parameters(D: int, hidden: int, narrow: int, K: int) -> int:
     return D * hidden + hidden * hidden + hidden * narrow + 2 * hidden + narrow + narrow * K
 
 
-def step(z: Tensor, W: Tensor, p: Tensor, temp: float, lr: float) -> Tensor:
-    q = (z @ W.T / temp).softmax(dim=-1)
-    return W - lr * (q - p).T @ z / temp / len(z)
-
-
-def without_student(z: Tensor, W: Tensor, p: Tensor, temp: float, lr: float) -> Tensor:
-    return W + lr * p.T @ z / temp / len(z)
-
-
-def no_temperature_inside(z: Tensor, W: Tensor, p: Tensor, temp: float, lr: float) -> Tensor:
-    q = (z @ W.T).softmax(dim=-1)
-    return W - lr * (q - p).T @ z / temp / len(z)
-
-
-def unit_design(W: Tensor, temp: float) -> tuple[Tensor, float]:
-    return F.normalize(W, dim=1), temp / W[0].norm().item()
-
-
 def features() -> list[tuple[Tensor, Tensor, float]]:
     """Ordinary temperatures, then one at which exp alone would overflow."""
     draw = torch.Generator().manual_seed(2)
     x, W = torch.randn(4, 5, generator=draw), torch.randn(6, 5, generator=draw)
-    return [(x, W, 0.5), (7 * x, W, 1.0), (x, 20 * W, 0.1)]
-
-
-def one_step() -> list[tuple[Tensor, Tensor, Tensor, float, float]]:
-    draw = torch.Generator().manual_seed(4)
-    z = F.normalize(torch.randn(3, 5, generator=draw), dim=1)
-    W = torch.randn(4, 5, generator=draw)
-    p = torch.randn(3, 4, generator=draw).softmax(dim=1)
-    return [(z, W, p, 0.5, 0.2), (z[:2], W, p[:2], 0.1, 0.01)]
-
-
-def equal_rows() -> list[tuple[Tensor, float]]:
-    draw = torch.Generator().manual_seed(5)
-    W = F.normalize(torch.randn(6, 4, generator=draw), dim=1)
-    return [(2.5 * W, 0.1), (0.32 * W, 0.04)]
+    return [(x, W, 0.5), (7 * x, W, 0.9), (x, 20 * W, 0.1)]
 
 
 def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
@@ -117,7 +87,17 @@ EXERCISES = (
                 "softmax over the batch; the shares of each picture sum to 1",
                 lambda x, W, temp: (F.normalize(x, dim=1) @ W.T / temp).softmax(0),
             ),
+            (
+                "the temperature is missing, or went with the length",
+                lambda x, W, t: answer(x, W, 1),
+            ),
+            (
+                "that is the length of all of x together; every row has its own",
+                lambda x, W, temp: (x / x.norm() @ W.T / temp).softmax(-1),
+            ),
+            CHANGED,
         ),
+        run=keeping,
         picture=side_by_side,
     ),
     Exercise(
@@ -142,40 +122,50 @@ EXERCISES = (
                 "the prototypes are as wide as the bottleneck, not as `hidden`",
                 lambda D, h, narrow, K: parameters(D, h, narrow, K) + (h - narrow) * K,
             ),
+            (
+                "the last of the three layers has biases, too",
+                lambda D, h, narrow, K: parameters(D, h, narrow, K) - narrow,
+            ),
         ),
+        tolerance=0,
     ),
     Exercise(
         "09.4",
         "one step of the prototypes",
-        step,
-        one_step,
+        prototypes.step,
+        prototypes.one_step,
         (
             (
                 "the wrong way: a prototype that should have got more moves towards z",
-                lambda z, W, p, temp, lr: 2 * W - step(z, W, p, temp, lr),
+                lambda z, W, p, temp, lr: 2 * W - prototypes.step(z, W, p, temp, lr),
             ),
             (
                 "1 / temperature is missing in front: the inner derivative",
-                lambda z, W, p, temp, lr: W + temp * (step(z, W, p, temp, lr) - W),
+                lambda z, W, p, temp, lr: W + temp * (prototypes.step(z, W, p, temp, lr) - W),
             ),
             (
                 "a sum over the batch; the loss is a mean: divide by B",
-                lambda z, W, p, temp, lr: W + len(z) * (step(z, W, p, temp, lr) - W),
+                lambda z, W, p, temp, lr: W + len(z) * (prototypes.step(z, W, p, temp, lr) - W),
             ),
-            ("that only pulls; what the student says already, q, pushes back", without_student),
-            ("q needs the temperature too, inside its softmax", no_temperature_inside),
+            (
+                "that only pulls; what the student says already, q, pushes back",
+                prototypes.without_student,
+            ),
+            ("q needs the temperature too, inside its softmax", prototypes.no_temperature_inside),
             (
                 "that is the change alone; add it to W",
-                lambda z, W, p, temp, lr: step(z, W, p, temp, lr) - W,
+                lambda z, W, p, temp, lr: prototypes.step(z, W, p, temp, lr) - W,
             ),
+            CHANGED,
         ),
+        run=keeping,
         picture=side_by_side,
     ),
     Exercise(
         "09.5",
         "prototypes of length 1",
-        unit_design,
-        equal_rows,
+        prototypes.unit_design,
+        prototypes.equal_rows,
         (
             (
                 "rows are right, the answers became softer or sharper: mind the temperature",
@@ -194,6 +184,8 @@ EXERCISES = (
                 "those are the columns: a prototype is a row",
                 lambda W, temp: (F.normalize(W, dim=0), temp / W[:, 0].norm().item()),
             ),
+            CHANGED,
         ),
+        run=keeping,
     ),
 )

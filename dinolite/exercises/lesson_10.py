@@ -2,17 +2,14 @@
 gradient, and what a curve says.
 """
 
-import math
-
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.exercises import pairings, readings
 from dinolite.exercises.exercise import Exercise
-from dinolite.loss.dino_clstoken_loss import DINOLoss
+from dinolite.exercises.trying import CHANGED, as_number, keeping
 from dinolite.viz.matrices import matrix_figure
-
-NEAR = 0.05  # of ln K
 
 
 def pairs(G: int, L: int) -> int:
@@ -34,52 +31,15 @@ def swapped(scores: Tensor, target: Tensor, temp: float) -> Tensor:
     return -(q * target.log()).sum(dim=-1).mean()
 
 
-def other_crops(student: Tensor, teacher: Tensor, temp: float) -> Tensor:
-    return DINOLoss(temp)(student, teacher, ignore_diagonal=True)
-
-
-def too_many_counted(student: Tensor, teacher: Tensor, temp: float) -> Tensor:
-    s, t = len(student), len(teacher)
-    return other_crops(student, teacher, temp) * (s * t - min(s, t)) / (s * t)
-
-
 def slope(scores: Tensor, target: Tensor, temp: float) -> Tensor:
     return ((scores / temp).softmax(dim=-1) - target) / temp / len(scores)
 
 
-def diagnose(loss: float, entropy: float, K: int) -> str:
-    near = NEAR * math.log(K)
-    if entropy > math.log(K) - near:
-        return "nothing asked"
-    if loss < near:
-        return "collapsed"
-    if loss > math.log(K) - near:
-        return "not learned yet"
-    return "look at k-NN"
-
-
 def scores_and_targets() -> list[tuple[Tensor, Tensor, float]]:
-    """Ordinary scores, then large ones."""
+    """Ordinary scores of three pictures, then large ones of two."""
     draw = torch.Generator().manual_seed(0)
     scores, target = torch.randn(2, 3, 5, generator=draw)
-    return [(scores, target.softmax(-1), 0.5), (30 * scores, target.softmax(-1), 0.1)]
-
-
-def crops() -> list[tuple[Tensor, Tensor, float]]:
-    draw = torch.Generator().manual_seed(1)
-
-    def rand(*size: int) -> Tensor:
-        return torch.randn(size, generator=draw)
-
-    return [(rand(s, 3, 6), rand(2, 3, 6).softmax(-1), temp) for s, temp in [(2, 0.5), (5, 0.2)]]
-
-
-def readings() -> list[tuple[float, float, int]]:
-    """(loss, entropy, K): four kinds, a small and a large head, and a sharp target at the start."""
-    losses = [6.93, 6.94, 4.1, 0.01, 2.77, 9.01, 6.93, 4.2]
-    entropies = [6.92, 1.3, 1.3, 0.0, 2.76, 4.0, 5.0, 0.02]
-    sizes = [1024, 1024, 1024, 1024, 16, 8192, 8192, 1024]
-    return list(zip(losses, entropies, sizes, strict=True))
+    return [(scores, target.softmax(-1), 0.5), (30 * scores[:2], target[:2].softmax(-1), 0.1)]
 
 
 def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
@@ -138,24 +98,43 @@ EXERCISES = (
                 lambda z, p, t: cross_entropy((z / t).softmax(dim=-1), p, 1.0),
             ),
             ("multiplied by temp; divide", lambda z, p, t: cross_entropy(z, p, 1 / t)),
+            ("the sign: a cost is not below 0", lambda z, p, t: -cross_entropy(z, p, t)),
+            (
+                "the entropy of the target was taken off: that is the KL divergence",
+                lambda z, p, t: cross_entropy(z, p, t) + (p * p.log()).sum(dim=-1).mean(),
+            ),
+            (
+                "the target has probabilities already: no softmax",
+                lambda z, p, t: cross_entropy(z, p.softmax(dim=-1), t),
+            ),
+            CHANGED,
         ),
+        run=as_number,
     ),
     Exercise(
         "10.3",
         "the mean over pairs of different crops",
-        other_crops,
-        crops,
+        pairings.other_crops,
+        pairings.crops,
         (
-            ("the pairs of the same crop are in it", lambda s, t, temp: DINOLoss(temp)(s, t)),
-            ("the same crops are still counted: divide by the pairs that count", too_many_counted),
-            ("divide by B, too", lambda s, t, temp: other_crops(s, t, temp) * s.shape[1]),
+            ("the pairs of the same crop are in it", pairings.all_crops),
+            (
+                "the same crops are still counted: divide by the pairs that count",
+                pairings.too_many_counted,
+            ),
+            ("divide by B, too", lambda s, t, temp: pairings.other_crops(s, t, temp) * s.shape[1]),
             (
                 "that is the sum over pairs: divide by their number",
-                lambda s, t, temp: (
-                    other_crops(s, t, temp) * (len(s) * len(t) - min(len(s), len(t)))
-                ),
+                pairings.summed,
             ),
+            ("the temperature is missing", lambda s, t, temp: pairings.other_crops(s, t, 1.0)),
+            (
+                "the teacher has probabilities already: no softmax",
+                lambda s, t, temp: pairings.other_crops(s, t.softmax(dim=-1), temp),
+            ),
+            CHANGED,
         ),
+        run=as_number,
     ),
     Exercise(
         "10.4",
@@ -170,27 +149,38 @@ EXERCISES = (
             ),
             ("the sign: student minus target", lambda z, p, t: -slope(z, p, t)),
             ("the softmax needs the temperature", lambda z, p, t: (z.softmax(-1) - p) / t / len(z)),
+            CHANGED,
         ),
+        run=keeping,
         picture=side_by_side,
     ),
     Exercise(
         "10.5",
         "what a curve says",
-        diagnose,
-        readings,
+        readings.diagnose,
+        readings.readings,
         (
             (
                 "the loss alone cannot tell: ln K with a flat target means that nothing is asked",
-                lambda h, e, K: diagnose(h, min(e, 0.5 * math.log(K)), K),
+                readings.by_loss,
             ),
             (
                 "the entropy alone cannot tell whether the student has learned the answer",
-                lambda h, e, K: diagnose(e, e, K),
+                lambda loss, entropy, K: readings.diagnose(entropy, entropy, K),
             ),
-            ("ln K belongs to the head: K is an argument", lambda h, e, K: diagnose(h, e, 1024)),
+            (
+                "ln K belongs to the head: K is an argument",
+                lambda loss, entropy, K: readings.diagnose(loss, entropy, 1024),
+            ),
             (
                 "a sharp target alone is no collapse: the student must already agree with it",
-                lambda h, e, K: diagnose(h if e > NEAR * math.log(K) else 0.0, e, K),
+                readings.by_entropy,
+            ),
+            ("the limits are shares of ln K, not 0.05 away from it and from 0", readings.fixed),
+            ("a loss above ln K is not learned yet, either", readings.around),
+            (
+                "collapsed means a loss near 0; near the entropy, the student has learned it",
+                readings.gap,
             ),
         ),
     ),

@@ -6,7 +6,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.exercises import rounds
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.trying import CHANGED, keeping
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.viz.matrices import matrix_figure
 
@@ -17,35 +19,6 @@ def sums(n: int, K: int) -> tuple[float, ...]:
 
 def centred(logits: Tensor, center: Tensor, temp: float) -> Tensor:
     return ((logits - center) / temp).softmax(dim=-1)
-
-
-def crops_first(logits: Tensor, temp: float, rounds: int) -> Tensor:
-    log_q = logits / temp
-    for _ in range(rounds):
-        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
-        log_q = log_q - log_q.logsumexp(dim=0, keepdim=True)
-    return log_q.exp()
-
-
-def still_logs(logits: Tensor, temp: float, rounds: int) -> Tensor:
-    log_q = logits / temp
-    for _ in range(rounds):
-        log_q = log_q - log_q.logsumexp(dim=0, keepdim=True)
-        log_q = log_q - log_q.logsumexp(dim=1, keepdim=True)
-    return log_q
-
-
-def exp_form(logits: Tensor, temp: float, rounds: int) -> Tensor:
-    q = (logits / temp).exp()
-    for _ in range(rounds):
-        q = q / q.sum(dim=0, keepdim=True)
-        q = q / q.sum(dim=1, keepdim=True)
-    return q
-
-
-def own_maximum(logits: Tensor, temp: float, rounds: int) -> Tensor:
-    """Harmless for a softmax, not for Sinkhorn-Knopp: a crop's constant changes the columns."""
-    return sinkhorn_knopp(logits - logits.amax(dim=1, keepdim=True), temp, rounds)
 
 
 def floor(K: int, pictures: int, processes: int) -> float:
@@ -64,20 +37,19 @@ def scores_and_center() -> list[tuple[Tensor, Tensor, float]]:
     ]
 
 
-def ordinary_and_large() -> list[tuple[Tensor, float, int]]:
-    """Scores as a head gives them, and some that are far above 88 times the temperature."""
-    draw = torch.Generator().manual_seed(2)
-    scores = 0.3 * torch.randn(6, 4, generator=draw)
-    return [(scores, 0.1, 2), (20 * scores, 0.04, 2)]
-
-
 def batch_and_queue() -> list[tuple[Tensor, Tensor, float]]:
+    """A long queue, a short one, and none yet."""
     draw = torch.Generator().manual_seed(3)
     logits, queue = (
         0.3 * torch.randn(4, 8, generator=draw),
         0.3 * torch.randn(12, 8, generator=draw),
     )
-    return [(logits, queue, 0.1), (logits[:2], queue[:6], 0.07)]
+    return [
+        (logits, queue, 0.1),
+        (logits[:2], queue[:7], 0.07),
+        (logits, queue[:2], 0.2),
+        (logits, queue[:0], 0.1),
+    ]
 
 
 def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
@@ -114,35 +86,53 @@ EXERCISES = (
                 "that is the mean of this batch; subtract the centre that is given",
                 lambda z, c, t: centred(z, z.mean(dim=0), t),
             ),
+            ("multiplied by the temperature; divide", lambda z, c, t: centred(z, c, 1 / t)),
             (
                 "softmax runs over the crops; each crop chooses among the prototypes",
                 lambda z, c, t: ((z - c) / t).softmax(dim=0),
             ),
+            CHANGED,
         ),
+        run=keeping,
         picture=side_by_side,
     ),
     Exercise(
         "11.3",
         "Sinkhorn-Knopp in log space",
-        lambda logits, temp, rounds: sinkhorn_knopp(logits, temp, rounds),
-        ordinary_and_large,
+        rounds.sinkhorn,
+        rounds.ordinary_and_large,
         (
-            ("each round ends with the crops, or their targets do not sum to 1", crops_first),
+            (
+                "each round ends with the crops, or their targets do not sum to 1",
+                rounds.crops_first,
+            ),
             ("one softmax per crop: no prototype is even", lambda z, t, r: (z / t).softmax(dim=1)),
             ("there was one round; repeat it", lambda z, t, r: sinkhorn_knopp(z, t, 1)),
-            ("right for small scores, large ones overflow: stay in log space", exp_form),
-            ("the maximum of each crop was subtracted: crops weigh differently", own_maximum),
+            ("right for small scores, nan for large ones: stay in log space", rounds.exp_form),
+            (
+                "the maximum of each crop was subtracted: crops weigh differently",
+                rounds.own_maximum,
+            ),
             ("the temperature is missing", lambda z, t, r: sinkhorn_knopp(z, 1.0, r)),
-            ("those are logarithms still: exp at the very end", still_logs),
+            ("those are logarithms still: exp at the very end", rounds.still_logs),
             ("always three: rounds is an argument", lambda z, t, r: sinkhorn_knopp(z, t, 3)),
+            ("always two: rounds is an argument", lambda z, t, r: sinkhorn_knopp(z, t, 2)),
+            ("one round too many", lambda z, t, r: sinkhorn_knopp(z, t, r + 1)),
+            (
+                "float64, or a maximum subtracted first, moves the limit; there is one still: stay "
+                "in log space",
+                lambda z, t, r: rounds.exp_form(z.double(), t, r),
+            ),
+            CHANGED,
         ),
+        run=keeping,
         picture=side_by_side,
     ),
     Exercise(
         "11.4",
         "the entropy floor of a run",
         floor,
-        lambda: [(65536, 64, 1), (65536, 64, 8), (64, 128, 1), (4096, 256, 4)],
+        lambda: [(65536, 64, 1), (65536, 64, 8), (64, 128, 1), (4096, 256, 4), (1000, 24, 3)],
         (
             (
                 "every picture has two global crops, and both are in the batch of the teacher",
@@ -164,6 +154,10 @@ EXERCISES = (
                 "that counts in bits; our entropies are in nats, so take the natural logarithm",
                 lambda K, B, P: max(math.log2(K / (2 * B * P)), 0.0),
             ),
+            (
+                "K / crops is no whole number: / and not //",
+                lambda K, B, P: math.log(max(K // (2 * B * P), 1)),
+            ),
         ),
     ),
     Exercise(
@@ -184,6 +178,10 @@ EXERCISES = (
             (
                 "those are targets of the end of the queue; your crops stand at the beginning",
                 lambda z, q, t: sinkhorn_knopp(torch.cat([z, q]), t)[-len(z) :],
+            ),
+            (
+                "right with a queue; before the first batch it is empty, and [:-0] keeps nothing",
+                lambda z, q, t: sinkhorn_knopp(torch.cat([z, q]), t)[: -len(q)],
             ),
         ),
     ),
