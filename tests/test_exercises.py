@@ -99,6 +99,12 @@ def one_after_the_other(parts: list[Tensor]) -> Tensor:
 @pytest.mark.parametrize(
     ("id", "other_way"),
     [
+        ("00.3", lambda teacher, student, m: torch.lerp(student, teacher, m)),
+        ("02.5", lambda values, R, grid: values[1 : -R or None].reshape(grid)),
+        ("03.4", lambda n, n_train: torch.linspace(1 - n, n - 1, n) / n_train),
+        ("04.2", lambda q, k: (lambda s: (s - s.logsumexp(dim=-1, keepdim=True)).exp())(
+            (q / q.shape[-1] ** 0.25) @ (k / k.shape[-1] ** 0.25).mT)),
+        ("05.2", lambda x, weight, eps: F.rms_norm(x, weight.shape, weight, eps)),
         ("08.4", lambda position, B, h, w: (position // (h * w) % B, position // (h * w) // B,
                                             position // w % h, position % w)),
         ("10.2", lambda z, p, t: -float((p * (z / t).log_softmax(dim=1)).sum()) / len(z)),
@@ -123,6 +129,16 @@ def test_another_right_way_is_right(id: str, other_way: Any) -> None:
 @pytest.mark.parametrize(
     ("id", "mistake"),
     [
+        ("00.4", lambda G, L: G * (G - 1) + 2 * L),
+        ("02.2", lambda row, column, grid, R: (5 if R else 1) + row * grid[1] + column),
+        ("02.4", lambda c, s, x: torch.cat([c.expand(2, -1, -1), s.expand(2, -1, -1), x], dim=1)),
+        ("02.5", lambda values, R, grid: values[1:-R].unflatten(0, grid)),
+        ("02.5", lambda values, R, grid: 1.0 + torch.arange(grid[0] * grid[1]).view(grid)),
+        ("03.4", lambda n, n_train: (torch.arange(n) + 0.5 - n / 2) / 7),
+        ("04.2", lambda q, k: torch.zeros(2, 3, 5, 5).scatter(-1, (q @ k.mT).argmax(-1, True), 1)
+         if (q @ k.mT).max() > 100 else (q @ k.mT / 2).softmax(dim=-1)),
+        ("05.1", lambda B, p: max(min(B - 1, int(B * (1 - p))), 1)),
+        ("06.2", lambda D: 12 * D * D + 15 * D + 1),
         ("07.5", lambda a, b: (edges(a, b)[:, 0].clamp(min=0) * edges(a, b)[:, 1])
          / a[:, 2:].prod(dim=1)),
         ("08.4", lambda position, B, h, w: (position // (h * w) % B, 1, position // w % h,

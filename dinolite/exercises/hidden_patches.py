@@ -47,6 +47,11 @@ def swapped(scores: Tensor, targets: Tensor, masks: Tensor, temp: float) -> Tens
     return (cost * mask_positions(masks)[1]).sum() / len(masks)
 
 
+def log_of_softmax(scores: Tensor, targets: Tensor, masks: Tensor, temp: float) -> Tensor:
+    cost = -(targets * (scores / temp).softmax(dim=-1).log()).sum(dim=-1)  # [M]
+    return (cost * mask_positions(masks)[1]).sum() / len(masks)
+
+
 def crop_by_crop(scores: Tensor, targets: Tensor, masks: Tensor, temp: float) -> Tensor:
     """The mean of an empty slice for a crop without a mask."""
     sizes = masks.sum(dim=1).tolist()
@@ -72,7 +77,11 @@ def a_batch() -> tuple[Tensor, Tensor, Tensor]:
 
 def some_batches() -> list[tuple[Tensor, Tensor, Tensor, float]]:
     scores, targets, masks = a_batch()
-    return [(scores, targets, masks, 0.1), (scores[:3], targets[:3], masks[:3], 0.2)]
+    return [
+        (scores, targets, masks, 0.1),
+        (scores[:3], targets[:3], masks[:3], 0.2),
+        (1500 * scores, targets, masks, 1.0),
+    ]
 
 
 def some_slopes() -> list[tuple[Tensor, Tensor, Tensor, int, float]]:

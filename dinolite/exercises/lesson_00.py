@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.trying import CHANGED, keeping
 
 
 def tokens(size: int, patch: int, registers: int) -> int:
@@ -25,7 +26,7 @@ def pairs(n_global: int, n_local: int) -> int:
 
 
 def two_vectors() -> list[tuple[Tensor, Tensor, float]]:
-    return [(torch.tensor([1.0, 2.0]), torch.tensor([3.0, -2.0]), m) for m in (0.9, 0.5, 1.0)]
+    return [(torch.tensor([1.0, 2.0]), torch.tensor([3.0, -2.0]), m) for m in (0.9, 0.5, 0.25)]
 
 
 EXERCISES = (
@@ -33,7 +34,7 @@ EXERCISES = (
         "00.1",
         "how many tokens the backbone sees",
         tokens,
-        lambda: [(24, 4, 2), (12, 4, 2), (224, 16, 4)],
+        lambda: [(24, 4, 2), (12, 4, 2), (224, 16, 4), (8, 4, 0)],
         (
             ("the CLS token is missing", lambda s, p, r: r + (s // p) ** 2),
             ("the registers are missing", lambda s, p, r: 1 + (s // p) ** 2),
@@ -42,6 +43,10 @@ EXERCISES = (
                 lambda s, p, r: 1 + r + s // p,
             ),
             ("those are pixels, not patches", lambda s, p, r: 1 + r + s**2),
+            (
+                "a patch is `patch` pixels high and wide: divide by it twice",
+                lambda s, p, r: 1 + r + s**2 // p,
+            ),
         ),
     ),
     Exercise(
@@ -54,6 +59,7 @@ EXERCISES = (
             ("that is the base-10 logarithm; losses here are in nats", lambda K: math.log10(K)),
             ("the sign: -log(1/K) is positive", lambda K: -math.log(K)),
             ("that is a probability; the loss is -log of it", lambda K: 1 / K),
+            ("that is one of the K terms of the sum", lambda K: math.log(K) / K),
         ),
     ),
     Exercise(
@@ -70,13 +76,15 @@ EXERCISES = (
             ("the student comes in with its full weight", lambda t, s, m: m * t + s),
             ("the teacher's part keeps its full weight", lambda t, s, m: t + (1 - m) * s),
             ("that is the student itself: a teacher without memory", lambda t, s, m: s.clone()),
+            CHANGED,
         ),
+        keeping,
     ),
     Exercise(
         "00.4",
         "how many pairs of crops are compared",
         pairs,
-        lambda: [(2, 4), (2, 8), (3, 0)],
+        lambda: [(2, 4), (2, 8), (3, 0), (3, 5), (1, 6)],
         (
             ("a global crop is not compared with itself", lambda g, n: g * g + g * n),
             (
@@ -85,6 +93,14 @@ EXERCISES = (
                 lambda g, n: (g + n) * (g + n - 1),
             ),
             ("the pairs of two global crops are missing", lambda g, n: g * n),
+            (
+                "two global crops make two pairs: each of them is once the student's",
+                lambda g, n: g * (g - 1) // 2 + g * n,
+            ),
+            (
+                "a local crop of the student meets every global crop of the teacher",
+                lambda g, n: (g - 1) * (g + n),
+            ),
         ),
     ),
 )

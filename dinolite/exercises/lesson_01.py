@@ -1,14 +1,22 @@
 """Exercises of lesson 01, patches: count them, find them, cut and paste, kernels for grey."""
 
 import torch
-from einops import rearrange
-from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.exercises.cutting import (
+    channels_first_back,
+    columns_back,
+    cut,
+    expected_beside_actual,
+    paste,
+    some_pictures,
+    some_sequences,
+    turned_back,
+    unmoved,
+    unmoved_back,
+)
 from dinolite.exercises.exercise import Exercise
-
-CUT = "b c (h p) (w q) -> b (h w) (p q c)"
-PASTE = "b (h w) (p q c) -> b c (h p) (w q)"
+from dinolite.exercises.trying import CHANGED, keeping
 
 
 def count(H: int, W: int, p: int) -> tuple[int, int]:
@@ -21,35 +29,6 @@ def corner(n: int, width: int, p: int) -> tuple[int, int]:
     return row * p, column * p
 
 
-def cut(x: Tensor, p: int, pattern: str = CUT) -> Tensor:
-    return rearrange(x, pattern, p=p, q=p)
-
-
-def paste(patches: Tensor, h: int, w: int, p: int, pattern: str = PASTE) -> Tensor:
-    return rearrange(patches, pattern, h=h, w=w, p=p, q=p)
-
-
-def columns_back(patches: Tensor, h: int, w: int, p: int) -> Tensor:
-    return paste(patches, h, w, p, "b (w h) (p q c) -> b c (h p) (w q)")
-
-
-def turned_back(patches: Tensor, h: int, w: int, p: int) -> Tensor:
-    return paste(patches, h, w, p, "b (h w) (q p c) -> b c (h p) (w q)")
-
-
-def channels_first_back(patches: Tensor, h: int, w: int, p: int) -> Tensor:
-    return paste(patches, h, w, p, "b (h w) (c p q) -> b c (h p) (w q)")
-
-
-def unmoved_back(patches: Tensor, h: int, w: int, p: int) -> Tensor:
-    return patches.reshape(len(patches), -1, h * p, w * p)
-
-
-def unmoved(x: Tensor, p: int) -> Tensor:
-    B, C, H, W = x.shape
-    return x.reshape(B, (H // p) * (W // p), C * p * p)
-
-
 def grey(weight: Tensor) -> Tensor:
     return weight.sum(dim=1, keepdim=True)
 
@@ -59,32 +38,9 @@ def brightness(weight: Tensor) -> Tensor:
     return (parts * weight).sum(dim=1, keepdim=True)
 
 
-def sunset(height: int, width: int) -> Tensor:
-    """A picture one can recognise, [1, 3, height, width]: a disc over a ramp."""
-    y = torch.linspace(0, 1, height)[:, None].expand(height, width)
-    x = torch.linspace(0, 1, width)[None, :].expand(height, width)
-    disc = (((x - 0.3) * width) ** 2 + ((y - 0.35) * height) ** 2 < (height / 5) ** 2).float()
-    return torch.stack([1 - 0.5 * y, 0.4 + 0.5 * disc, y * (0.3 + 0.7 * x)])[None]
-
-
-def two_pictures() -> list[tuple[Tensor, int]]:
-    generator = torch.Generator().manual_seed(0)
-    return [(sunset(32, 48), 8), (torch.rand(2, 3, 4, 6, generator=generator), 2)]
-
-
-def two_sequences() -> list[tuple[Tensor, int, int, int]]:
-    return [(cut(x, p), x.shape[2] // p, x.shape[3] // p, p) for x, p in two_pictures()]
-
-
 def two_weights() -> list[tuple[Tensor]]:
     generator = torch.Generator().manual_seed(0)
     return [(torch.randn(D, 3, p, p, generator=generator),) for D, p in ((4, 2), (8, 4))]
-
-
-def expected_beside_actual(expected: Tensor, actual: Tensor) -> Figure:
-    from dinolite.viz.compare import compare_figure
-
-    return compare_figure({"expected": expected[0], "yours": actual[0]}, width=6.0)
 
 
 COUNTING = Exercise(
@@ -103,6 +59,15 @@ COUNTING = Exercise(
             lambda H, W, p: (H // p, (H // p) ** 2),
         ),
         (
+            "the picture need not be square: rows come from H, columns from W",
+            lambda H, W, p: ((H // p) ** 2, (H // p) ** 4),
+        ),
+        (
+            "the patches are right; a patch is compared with itself, too",
+            lambda H, W, p: (count(H, W, p)[0], count(H, W, p)[0] * (count(H, W, p)[0] - 1)),
+        ),
+        ("patches first, then pairs", lambda H, W, p: count(H, W, p)[::-1]),
+        (
             "the patches are right; attention compares each with each, itself too, both ways",
             lambda H, W, p: (count(H, W, p)[0], count(H, W, p)[0] * (count(H, W, p)[0] - 1) // 2),
         ),
@@ -112,7 +77,7 @@ FINDING = Exercise(
     "01.2",
     "where patch n begins",
     corner,
-    lambda: [(13, 192, 32), (5, 48, 16), (100, 224, 16)],
+    lambda: [(13, 192, 32), (5, 48, 16), (100, 224, 16), (7, 24, 8), (0, 64, 8)],
     (
         ("top and left have changed places", lambda n, width, p: corner(n, width, p)[::-1]),
         (
@@ -123,13 +88,18 @@ FINDING = Exercise(
             "a row has width // p patches, not width",
             lambda n, width, p: (n // width * p, n % width * p),
         ),
+        (
+            "left is right; going down one row of patches is a step of p pixels",
+            lambda n, width, p: divmod(n * p, width),
+        ),
+        ("patches count from 0", lambda n, width, p: corner(n - 1, width, p)),
     ),
 )
 CUTTING = Exercise(
     "01.3",
     "cut a picture into patches",
     cut,
-    two_pictures,
+    some_pictures,
     (
         (
             "the patches are numbered down the columns; rows should be outside, columns inside",
@@ -153,7 +123,7 @@ PASTING = Exercise(
     "01.4",
     "put patches together",
     paste,
-    two_sequences,
+    some_sequences,
     (
         ("the patches are laid down column by column; they come row by row", columns_back),
         ("the numbers never moved: permute between the two reshapes", unmoved_back),
@@ -181,7 +151,9 @@ GREY = Exercise(
             lambda weight: weight.sum(dim=1),
         ),
         ("those parts turn colours into grey; here the picture is grey already", brightness),
+        CHANGED,
     ),
+    keeping,
 )
 
 EXERCISES = (COUNTING, FINDING, CUTTING, PASTING, GREY)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.trying import CHANGED, keeping
 
 
 def shape(B: int, H: int, W: int, p: int, R: int, D: int) -> tuple[int, int, int]:
@@ -28,9 +29,14 @@ def registers_last(values: Tensor, R: int, grid: tuple[int, int]) -> Tensor:
 
 
 def some_patches() -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Two pictures; then three, of which one is hidden and one is not."""
     random = torch.Generator().manual_seed(2)
-    masks = torch.tensor([[True, False, False, True, False], [False, True, False, False, False]])
-    return [(torch.randn(2, 5, 3, generator=random), torch.randn(1, 3, generator=random), masks)]
+    masks = torch.tensor([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0]]).bool()
+    more = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]]).bool()
+    return [
+        (torch.randn(*m.shape, D, generator=random), torch.randn(1, D, generator=random), m)
+        for m, D in ((masks, 3), (more, 2))
+    ]
 
 
 def some_tokens() -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -39,18 +45,23 @@ def some_tokens() -> list[tuple[Tensor, Tensor, Tensor]]:
         (
             torch.randn(1, 1, 3, generator=random),
             torch.randn(1, R, 3, generator=random),
-            torch.randn(2, 4, 3, generator=random),
+            torch.randn(B, 4, 3, generator=random),
         )
-        for R in (2, 4)
+        for R, B in ((2, 2), (4, 3), (0, 1))
     ]
 
 
 def joined(parts: list[Tensor]) -> Tensor:
-    return torch.cat([part.expand(2, -1, -1) for part in parts], dim=1)
+    B = max(map(len, parts))
+    return torch.cat([part.expand(B, -1, -1) for part in parts], dim=1)
 
 
-def numbered(T: int) -> Tensor:
-    return torch.arange(T, dtype=torch.float32)
+def values_of_tokens() -> list[tuple[Tensor, int, tuple[int, int]]]:
+    random = torch.Generator().manual_seed(4)
+    return [
+        (torch.randn(1 + h * w + R, generator=random), R, (h, w))
+        for R, (h, w) in ((4, (3, 5)), (1, (3, 2)), (0, (2, 4)))
+    ]
 
 
 EXERCISES = (
@@ -81,13 +92,17 @@ EXERCISES = (
                 "those are pixels; a token is a patch of p x p of them",
                 lambda B, H, W, p, R, D: (B, 1 + R + H * W, D),
             ),
+            (
+                "one row per token: the width D comes last",
+                lambda B, H, W, p, R, D: (B, D, 1 + R + (H // p) * (W // p)),
+            ),
         ),
     ),
     Exercise(
         "02.2",
         "which token is the patch in that row and column",
         place,
-        lambda: [(0, 0, (4, 6), 4), (2, 5, (4, 6), 4), (3, 1, (8, 5), 0)],
+        lambda: [(0, 0, (4, 6), 4), (2, 5, (4, 6), 4), (3, 1, (8, 5), 0), (1, 3, (2, 7), 2)],
         (
             (
                 "that is the number of the patch among the patches; CLS and registers stand "
@@ -106,6 +121,10 @@ EXERCISES = (
             (
                 "a row has grid[1] patches; grid[0] is the number of rows",
                 lambda r, c, grid, R: 1 + R + r * grid[0] + c,
+            ),
+            (
+                "the row counts whole rows of patches, the column single ones",
+                lambda r, c, grid, R: 1 + R + c * grid[1] + r,
             ),
         ),
     ),
@@ -131,7 +150,9 @@ EXERCISES = (
                 "only the first picture's masks were used, for all pictures",
                 lambda x, m, masks: torch.where(masks[:1, :, None], m, x),
             ),
+            CHANGED,
         ),
+        keeping,
     ),
     Exercise(
         "02.4",
@@ -155,7 +176,7 @@ EXERCISES = (
         "02.5",
         "another layout: registers last",
         registers_last,
-        lambda: [(numbered(1 + 4 + 15), 4, (3, 5)), (numbered(1 + 1 + 6), 1, (3, 2))],
+        values_of_tokens,
         (
             (
                 "that is the map of the old layout: these are the last N values, and the last R "

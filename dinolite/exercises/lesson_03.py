@@ -3,9 +3,26 @@
 import math
 
 import torch
-from torch import Tensor
 
+from dinolite.exercises.coordinates import (
+    centres,
+    column_first,
+    columns_slowest,
+    frame_by_column,
+    mixed_pairs,
+    same_step,
+    video_angles,
+)
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.neighbours import (
+    halves,
+    repeated,
+    some_pairs,
+    turn_half,
+    turn_interleaved,
+    turned_twice,
+)
+from dinolite.exercises.trying import CHANGED, keeping
 
 
 def table_shape(height: int, width: int, patch: int, embed_dim: int, heads: int) -> tuple[int, int]:
@@ -14,58 +31,6 @@ def table_shape(height: int, width: int, patch: int, embed_dim: int, heads: int)
 
 def turns(i: int, base: float, head_dim: int) -> float:
     return 2 / base ** (4 * i / head_dim)
-
-
-def turn_interleaved(x: Tensor, angle: Tensor, direction: float = 1.0) -> Tensor:
-    a, b = x[:, 0::2], x[:, 1::2]
-    sin, cos = direction * angle.sin(), angle.cos()
-    return torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(1)
-
-
-def turn_half(x: Tensor, angle: Tensor) -> Tensor:
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], dim=-1)
-
-
-def halves(x: Tensor, angle: Tensor) -> Tensor:
-    """The right pairs, all first numbers written before all second ones."""
-    return turn_interleaved(x, angle).unflatten(1, (-1, 2)).mT.flatten(1)
-
-
-def same_step(n: int, n_train: int) -> Tensor:
-    return 2 * (torch.arange(n) + 0.5 - n / 2) / n_train
-
-
-def centres(n: int) -> Tensor:
-    return 2 * (torch.arange(n) + 0.5) / n - 1
-
-
-def video_angles(frames: int, rows: int, columns: int, periods: Tensor) -> Tensor:
-    grid = torch.meshgrid(centres(frames), centres(rows), centres(columns), indexing="ij")
-    places = torch.stack(grid, dim=-1).flatten(0, 2)  # [T H W, 3]
-    return (2 * math.pi * places[:, :, None] / periods).flatten(1)
-
-
-def column_first(t: int, h: int, w: int, periods: Tensor) -> Tensor:
-    """The right angles with the axes in the order column, row, frame."""
-    return video_angles(t, h, w, periods).unflatten(1, (3, -1)).flip(1).flatten(1)
-
-
-def mixed_pairs(t: int, h: int, w: int, periods: Tensor) -> Tensor:
-    """Frame, row, column in turn for each period."""
-    return video_angles(t, h, w, periods).unflatten(1, (3, -1)).mT.flatten(1)
-
-
-def columns_slowest(t: int, h: int, w: int, periods: Tensor) -> Tensor:
-    """The right angles, tokens counted with the frame running fastest."""
-    angles = video_angles(t, h, w, periods).unflatten(0, (t, h, w))
-    return angles.permute(2, 1, 0, 3).flatten(0, 2)
-
-
-def some_pairs() -> list[tuple[Tensor, Tensor]]:
-    draw = torch.Generator().manual_seed(3)
-    x, angle = torch.randn(5, 8, generator=draw), 3 * torch.randn(5, 4, generator=draw)
-    return [(x, angle), (x[:3, :4], angle[:3, :2])]
 
 
 EXERCISES = (
@@ -90,6 +55,14 @@ EXERCISES = (
             (
                 "rows and columns have changed places: one row per patch",
                 lambda H, W, p, D, h: (D // h, (H // p) * (W // p)),
+            ),
+            (
+                "that is the number of periods; the table has a column per number of a head",
+                lambda H, W, p, D, h: ((H // p) * (W // p), D // h // 4),
+            ),
+            (
+                "the picture need not be square: rows come from the height, columns from the width",
+                lambda H, W, p, D, h: ((H // p) ** 2, D // h),
             ),
         ),
     ),
@@ -119,6 +92,11 @@ EXERCISES = (
                 "those are radians; a full turn counts 1 here",
                 lambda i, base, d: 4 * math.pi / base ** (4 * i / d),
             ),
+            ("the base is an argument, not always 100", lambda i, base, d: turns(i, 100.0, d)),
+            (
+                "with a base, the slowest period stays below it",
+                lambda i, base, d: 2 / base ** (i / (d / 4 - 1)),
+            ),
         ),
     ),
     Exercise(
@@ -144,13 +122,17 @@ EXERCISES = (
                 "sin and cos have changed places: angle 0 must leave x as it is",
                 lambda x, angle: turn_interleaved(x, math.pi / 2 - angle),
             ),
+            ("the angles are laid out for halves; neighbours share one angle", repeated),
+            ("the first numbers have changed before the second ones used them", turned_twice),
+            CHANGED,
         ),
+        keeping,
     ),
     Exercise(
         "03.4",
         "a box that grows with the grid",
         same_step,
-        lambda: [(14, 14), (28, 14), (7, 14)],
+        lambda: [(14, 14), (28, 14), (7, 14), (12, 8), (5, 9)],
         (
             (
                 "that is the box of DINOv3: with twice the patches the step is half as long",
@@ -167,6 +149,14 @@ EXERCISES = (
             (
                 "the step is half as long as in training: the box is 2 long",
                 lambda n, n_train: same_step(n, n_train) / 2,
+            ),
+            (
+                "the other way round: more patches need a longer box",
+                lambda n, n_train: centres(n) * n_train / n,
+            ),
+            (
+                "those begin and end on the edges of the box; centres lie half a patch inside",
+                lambda n, n_train: torch.linspace(-n / n_train, n / n_train, n),
             ),
         ),
     ),
@@ -185,6 +175,7 @@ EXERCISES = (
                 "the tokens stand in another order: frame by frame, in each row by row",
                 columns_slowest,
             ),
+            ("those run over the rows first, then over the frames", frame_by_column),
             (
                 "2 pi is missing: a distance of one period is a full turn",
                 lambda t, h, w, periods: video_angles(t, h, w, periods) / (2 * math.pi),

@@ -1,59 +1,31 @@
 """Exercises of lesson 04, attention: shapes, weights, cutting into heads, one query, the price."""
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from dinolite.exercises.exercise import Exercise
-from dinolite.viz.matrices import matrix_figure
-
-Three = tuple[Tensor, Tensor, Tensor]
+from dinolite.exercises.fused import (
+    by_view,
+    fused,
+    heads_first,
+    interleaved,
+    not_swapped,
+    split_qkv,
+)
+from dinolite.exercises.large_scores import (
+    one_largest,
+    overflowing,
+    queries_and_keys,
+    scaled,
+    side_by_side,
+    weights_of,
+    wrong_sum,
+)
+from dinolite.exercises.trying import CHANGED, keeping
 
 
 def shape_of_q(B: int, T: int, D: int, h: int) -> tuple[int, ...]:
     return B, h, T, D // h
-
-
-def scaled(q: Tensor, k: Tensor) -> Tensor:
-    return q @ k.mT / q.shape[-1] ** 0.5
-
-
-def weights_of(q: Tensor, k: Tensor) -> Tensor:
-    return scaled(q, k).softmax(dim=-1)
-
-
-def overflowing(q: Tensor, k: Tensor) -> Tensor:
-    e = scaled(q, k).exp()
-    return e / e.sum(dim=-1, keepdim=True)
-
-
-def split_qkv(qkv: Tensor, h: int) -> Three:
-    q, k, v = (t.unflatten(-1, (h, -1)).transpose(1, 2) for t in qkv.chunk(3, dim=-1))
-    return q, k, v
-
-
-def by_view(qkv: Tensor, h: int) -> Three:
-    """The right shape, but head 0 gets the first tokens and not the first numbers."""
-    B, T, D3 = qkv.shape
-    q, k, v = (t.reshape(B, h, T, D3 // 3 // h) for t in qkv.chunk(3, dim=-1))
-    return q, k, v
-
-
-def heads_first(qkv: Tensor, h: int) -> Three:
-    """As if the fused layer wrote q, k, v of head 0, then q, k, v of head 1, ..."""
-    q, k, v = qkv.unflatten(-1, (h, 3, -1)).permute(3, 0, 2, 1, 4)
-    return q, k, v
-
-
-def interleaved(qkv: Tensor, h: int) -> Three:
-    """Head 0 takes numbers 0, h, 2h, ... of the width."""
-    q, k, v = (t.unflatten(-1, (-1, h)).permute(0, 3, 1, 2) for t in qkv.chunk(3, dim=-1))
-    return q, k, v
-
-
-def not_swapped(qkv: Tensor, h: int) -> Three:
-    q, k, v = (t.unflatten(-1, (h, -1)) for t in qkv.chunk(3, dim=-1))
-    return q, k, v
 
 
 def look(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -64,18 +36,6 @@ def cost(T: int, D: int, h: int) -> tuple[int, int, int]:
     return 3 * D * D, T * T * D, h * T * T
 
 
-def queries_and_keys() -> list[tuple[Tensor, Tensor]]:
-    """Ordinary scores, then scores of several hundred."""
-    draw = torch.Generator().manual_seed(4)
-    q, k = torch.randn(2, 2, 3, 5, 4, generator=draw)
-    return [(q, k), (30 * q, 30 * k)]
-
-
-def fused() -> list[tuple[Tensor, int]]:
-    draw = torch.Generator().manual_seed(5)
-    return [(torch.randn(2, 6, 3 * 12, generator=draw), h) for h in (3, 2)]
-
-
 def one_query() -> list[tuple[Tensor, Tensor, Tensor]]:
     draw = torch.Generator().manual_seed(6)
 
@@ -83,11 +43,6 @@ def one_query() -> list[tuple[Tensor, Tensor, Tensor]]:
         return torch.randn(size, generator=draw)
 
     return [(rand(4), rand(6, 4), rand(6, 3)), (rand(9), rand(5, 9), rand(5, 9))]
-
-
-def side_by_side(expected: Tensor, actual: Tensor) -> Figure:
-    """The weights of the first picture's first head."""
-    return matrix_figure({"expected": expected[0, 0], "yours": actual[0, 0]})
 
 
 EXERCISES = (
@@ -129,7 +84,11 @@ EXERCISES = (
                 "row before exp; it cancels, as the bias of the keys did",
                 overflowing,
             ),
+            ("subtract each row's own largest score, not the largest of all", one_largest),
+            ("the sum runs over the wrong axis: each row sums to 1", wrong_sum),
+            CHANGED,
         ),
+        keeping,
         picture=side_by_side,
     ),
     Exercise(
@@ -171,13 +130,19 @@ EXERCISES = (
                 lambda q, k, v: v[(k @ q).argmax()],
             ),
             ("keys are compared, values are handed over", lambda q, k, v: look(q, k, k)),
+            (
+                "divided by d; it is the root of d",
+                lambda q, k, v: (k @ q / len(q)).softmax(0) @ v,
+            ),
+            CHANGED,
         ),
+        keeping,
     ),
     Exercise(
         "04.5",
         "what heads cost",
         cost,
-        lambda: [(261, 96, 3), (201, 384, 6), (201, 384, 12)],
+        lambda: [(261, 96, 3), (201, 384, 6), (201, 384, 12), (3, 4, 2)],
         (
             (
                 "a score of one head has D / h multiplications, so all heads together T x T x D",
@@ -194,6 +159,14 @@ EXERCISES = (
             (
                 "those are the multiplications of one head; there are h of them",
                 lambda T, D, h: (3 * D * D, T * T * D // h, h * T * T),
+            ),
+            (
+                "the bias does not count here",
+                lambda T, D, h: (3 * D * D + 3 * D, *cost(T, D, h)[1:]),
+            ),
+            (
+                "only the dot products of q and k count, not the means of the values",
+                lambda T, D, h: (3 * D * D, 2 * T * T * D, h * T * T),
             ),
         ),
     ),

@@ -8,16 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.rms import RMS_NORM
 
 Part = Callable[[Tensor], Tensor]
 
 
 def n_kept(B: int, p: float) -> int:
     return max(int(B * (1 - p)), 1)
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
 
 
 def swiglu_size(D: int, ratio: float, align: int) -> tuple[int, int]:
@@ -46,12 +43,6 @@ def gamma_for(depth: int, growth: float) -> float:
     return math.sqrt((growth**2 - 1) / (2 * depth))
 
 
-def tokens_and_weights() -> list[tuple[Tensor, Tensor, float]]:
-    g = torch.Generator().manual_seed(5)
-    x = 1 + torch.randn(2, 3, 4, generator=g)
-    return [(x, torch.tensor([1.0, 2.0, 0.5, 1.0]), eps) for eps in (1e-5, 0.5)]
-
-
 def parts() -> list[tuple[Tensor | Part, ...]]:
     """A token batch and six small parts that stand for a block's."""
     g = torch.Generator().manual_seed(6)
@@ -66,7 +57,7 @@ EXERCISES = (
         "05.1",
         "how many samples pass through a branch",
         n_kept,
-        lambda: [(10, 0.3), (8, 0.3), (2, 0.3), (1, 0.5), (16, 0.4)],
+        lambda: [(10, 0.3), (8, 0.3), (2, 0.3), (1, 0.5), (16, 0.4), (4, 0.0)],
         (
             ("one sample at least always passes", lambda B, p: int(B * (1 - p))),
             (
@@ -80,43 +71,12 @@ EXERCISES = (
             ),
         ),
     ),
-    Exercise(
-        "05.2",
-        "RMSNorm",
-        rms_norm,
-        tokens_and_weights,
-        (
-            (
-                "that is LayerNorm: RMSNorm does not subtract the mean",
-                lambda x, w, e: F.layer_norm(x, x.shape[-1:], eps=e) * w,
-            ),
-            (
-                "the root is missing: it divides by the mean square itself",
-                lambda x, w, e: x / (x.square().mean(-1, keepdim=True) + e) * w,
-            ),
-            (
-                "eps stands beside the root; it belongs under it",
-                lambda x, w, e: x / (x.square().mean(-1, keepdim=True).sqrt() + e) * w,
-            ),
-            (
-                "the squares are added up; RMSNorm takes their mean",
-                lambda x, w, e: x / (x.square().sum(-1, keepdim=True) + e).sqrt() * w,
-            ),
-            (
-                "the mean runs over the tokens; it should run over the channels of each token",
-                lambda x, w, e: x / (x.square().mean(1, keepdim=True) + e).sqrt() * w,
-            ),
-            (
-                "the weight is missing",
-                lambda x, w, e: x / (x.square().mean(-1, keepdim=True) + e).sqrt(),
-            ),
-        ),
-    ),
+    RMS_NORM,
     Exercise(
         "05.3",
         "the size of a SwiGLU network",
         swiglu_size,
-        lambda: [(384, 6, 8), (4096, 3, 64), (64, 4, 32), (88, 4, 64)],
+        lambda: [(384, 6, 8), (4096, 3, 64), (64, 4, 32), (88, 4, 64), (25, 4, 2)],
         (
             (
                 "the width is rounded down; it should go up to the next multiple",
@@ -129,6 +89,14 @@ EXERCISES = (
             (
                 "the two thirds are missing: that is the width of an Mlp",
                 lambda D, r, a: size_of(-(-D * r // a) * a, D),
+            ),
+            (
+                "cut the two thirds to an integer first, then go up",
+                lambda D, r, a: size_of(-(-math.ceil(D * r * 2 / 3) // a) * a, D),
+            ),
+            (
+                "a width that is a multiple already stays as it is",
+                lambda D, r, a: size_of((int(D * r * 2 / 3) // a + 1) * a, D),
             ),
             ("the width is not aligned yet", lambda D, r, a: size_of(int(D * r * 2 / 3), D)),
             (
@@ -191,6 +159,14 @@ EXERCISES = (
             (
                 "the token's own length, 1, is part of the sum of squares",
                 lambda depth, growth: math.sqrt(growth**2 / (2 * depth)),
+            ),
+            (
+                "that is growth by the same factor each time; at right angles squares add",
+                lambda depth, growth: growth ** (1 / (2 * depth)) - 1,
+            ),
+            (
+                "the root covers the whole fraction",
+                lambda depth, growth: math.sqrt(growth**2 - 1) / (2 * depth),
             ),
         ),
     ),

@@ -81,6 +81,7 @@ EXERCISES = (
             ),
             ("teacher and student are swapped: the log belongs to the student", hidden.swapped),
             ("a crop without a mask adds 0; the mean over none is nan", hidden.crop_by_crop),
+            ("far below the largest score softmax is 0, its log not finite", hidden.log_of_softmax),
             (
                 "targets are probabilities already: no softmax",
                 lambda z, p, m, t: hidden.ibot(z, p.softmax(dim=-1), m, t),

@@ -11,6 +11,7 @@ from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.linear import ridge_probe
 from dinolite.exercises import overlapping
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.trying import as_bools
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -172,7 +173,7 @@ EXERCISES = (
                 lambda a, b: ~overlapping.overlaps(a, b),
             ),
         ),
-        run=overlapping.as_bools,
+        run=as_bools,
     ),
     Exercise(
         "18.5",

@@ -1,8 +1,6 @@
 """Exercises 18.3 and 18.4, what overlaps: classes in two maps, windows in a photograph. The
 answers, their cases and what people get wrong."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -45,13 +43,6 @@ def maps() -> list[tuple[Tensor, Tensor, int]]:
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     return overlap(a, b, 0) & overlap(a, b, 1)
-
-
-def as_bools(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    found = function(a, b)
-    if isinstance(found, Tensor) and found.dtype != torch.bool:
-        raise ValueError(f"the dtype is {found.dtype}, wanted is torch.bool")
-    return found
 
 
 def overlap(a: Tensor, b: Tensor, i: int, slack: int = 0) -> Tensor:

@@ -750,7 +750,7 @@ check("04.1", shape_of_q)
 # %% [markdown]
 # **04.2** (difficulty 2, 8 minutes) Scaled weights [B, h, T, T] from `q` and `k`,
 # both [B, h, T, d], with `exp` and `sum` in place of `softmax`. Scores of
-# several hundred must work too, in every row.
+# several thousand must work too, in every row.
 #
 # <details><summary>Hint 1</summary>Score, scale, exp, divide by the sum of the
 # row. Keep the axis: `keepdim=True`.</details>

@@ -866,9 +866,9 @@ check("11.4", floor_of_a_run)
 
 # %% [markdown]
 # **11.5** (difficulty 4, 10 minutes) Change the design: small batch, many
-# prototypes. Keep the scores of earlier batches, `queue` `[m, K]`, and share
-# out both together. Return the targets of the `n` own crops only. You may call
-# `package(scores, temp)`. Where is the floor now, and what is the price?
+# prototypes. Keep the scores of earlier batches, `queue` `[m, K]` (`m` is 0 at
+# first), and share out both together. Return the targets of the `n` own crops only.
+# You may call `package(scores, temp)`. Where is the floor now, and what is the price?
 #
 # <details><summary>Hint 1</summary>`torch.cat` makes one matrix of n + m
 # rows.</details>

@@ -817,7 +817,8 @@ check("12.2", gather)
 # **12.3** (difficulty 3, 10 minutes) The loss, without the package: student
 # `scores` `[M, K]`, `targets` `[M, K]` (probabilities), `masks` `[n, N]`, and the
 # student's `temp`. The rows are the hidden patches of crop 0, from first to last,
-# then those of crop 1, and so on. Return one number, `[]`.
+# then those of crop 1, and so on. Return one number, `[]`. Scores of several
+# hundred must work too.
 #
 # <details><summary>Hint 1</summary>You need the weight of each row, so the crop
 # of each row.</details>
