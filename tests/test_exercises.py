@@ -16,6 +16,8 @@ from dinolite.exercises import check, progress
 from dinolite.exercises.checking import difference, same
 from dinolite.exercises.exercise import Exercise, exercises_of, find, lesson_numbers
 from dinolite.exercises.progress import all_progress, solved
+from dinolite.exercises.trying import as_number, keeping
+from dinolite.exercises.whole_vit import without_gradients
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 ALL = [exercise for lesson in lesson_numbers() for exercise in exercises_of(lesson)]
@@ -61,6 +63,33 @@ def test_every_known_mistake_gets_its_own_sentence(exercise: Exercise) -> None:
         verdict = check(exercise.id, mistake)
         assert not verdict.solved and verdict.sentence == f"not yet: {sentence}"
         assert verdict.figure is None or (verdict._repr_png_() or b"").startswith(b"\x89PNG")
+
+
+KEEPING = [e for e in ALL if e.run in (keeping, as_number, without_gradients)]
+
+
+@pytest.mark.parametrize("exercise", KEEPING, ids=lambda e: e.id)
+def test_an_argument_changed_in_place_is_told(exercise: Exercise) -> None:
+    def careless(*arguments: Any) -> Any:
+        found = exercise.answer(*arguments)
+        for argument in arguments:
+            if isinstance(argument, Tensor) and argument.is_floating_point():
+                argument.data += 1
+        return found
+
+    verdict = check(exercise.id, careless)
+    assert not verdict.solved and "in place" in verdict.sentence
+
+
+@pytest.mark.parametrize("id", ["07.4", "08.3", "18.4"])
+def test_ones_for_true_are_told(id: str) -> None:
+    verdict = check(id, lambda *arguments: find(id).answer(*arguments).int())
+    assert verdict.sentence == "not yet: True and False are wanted, not 1 and 0"
+
+
+def test_floats_for_counts_are_told() -> None:
+    verdict = check("08.2", lambda *arguments: [float(n) for n in find("08.2").answer(*arguments)])
+    assert not verdict.solved and "a count is an int" in verdict.sentence
 
 
 def border(z: Tensor) -> Tensor:

@@ -14,6 +14,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 
+class Remark(Exception):
+    """What is wrong with an answer whatever its numbers, in a sentence for the reader. Raised by
+    `run`, the way an exercise is tried."""
+
+
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
     """How most exercises try an answer."""
     return function(*arguments)

@@ -37,7 +37,3 @@ def nearest_share(n_crops: int, N: int, share: float, low: float, high: float) -
 def between_the_ends(n_crops: int, N: int, share: float, low: float, high: float) -> list[int]:
     n = int(n_crops * share)
     return [int(N * ratio) for ratio in torch.linspace(low, high, n, dtype=torch.float64).tolist()]
-
-
-def floats(n_crops: int, N: int, share: float, low: float, high: float) -> list[float]:
-    return [float(n) for n in ladder_of(n_crops, N, share, low, high)]

@@ -21,7 +21,7 @@ from dinolite.exercises.large_scores import (
     weights_of,
     wrong_sum,
 )
-from dinolite.exercises.trying import CHANGED, keeping
+from dinolite.exercises.trying import keeping
 
 
 def shape_of_q(B: int, T: int, D: int, h: int) -> tuple[int, ...]:
@@ -86,7 +86,6 @@ EXERCISES = (
             ),
             ("subtract each row's own largest score, not the largest of all", one_largest),
             ("the sum runs over the wrong axis: each row sums to 1", wrong_sum),
-            CHANGED,
         ),
         keeping,
         picture=side_by_side,
@@ -134,7 +133,6 @@ EXERCISES = (
                 "divided by d; it is the root of d",
                 lambda q, k, v: (k @ q / len(q)).softmax(0) @ v,
             ),
-            CHANGED,
         ),
         keeping,
     ),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dinolite.exercises import boxes
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED, as_bools, keeping
+from dinolite.exercises.trying import as_bools, keeping
 from dinolite.viz.compare import compare_figure
 
 
@@ -126,7 +126,6 @@ EXERCISES = (
             ),
             ("some values leave the range from 0 to 1: clamp", unclamped),
             ("factor 1 changes nothing, 0 gives grey; swapped", lambda x, f: contrast(x, 1 - f)),
-            CHANGED,
         ),
         run=keeping,
         picture=side_by_side,
@@ -148,7 +147,6 @@ EXERCISES = (
                 "global crops meet the others of their kind, too",
                 lambda G, L: (torch.arange(G + L) >= G).expand(G, -1),
             ),
-            ("True and False are wanted, not 1 and 0", lambda G, L: counted(G, L).long()),
         ),
         run=as_bools,
     ),

@@ -132,7 +132,6 @@ EXERCISES = (
                 ladders.for_all,
             ),
             ("int(n_crops * share) crops are masked: round that down, too", ladders.nearest_share),
-            ("whole numbers, but floats: a count is an int", ladders.floats),
         ),
         run=as_ints,
     ),
@@ -148,10 +147,6 @@ EXERCISES = (
             ),
             ("every crop got the holes of all: position // N says whose it is", first_crop_only),
             ("position = crop times N plus patch: divide by N, not by n_crops", every_other),
-            (
-                "True and False are wanted, not 1 and 0",
-                lambda indices, n_crops, N: masks_from(indices, n_crops, N).long(),
-            ),
         ),
         run=as_bools,
     ),

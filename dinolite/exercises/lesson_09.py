@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dinolite.exercises import prototypes
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED, keeping
+from dinolite.exercises.trying import keeping
 from dinolite.viz.matrices import matrix_figure
 
 Shape = tuple[int, int]
@@ -95,7 +95,6 @@ EXERCISES = (
                 "that is the length of all of x together; every row has its own",
                 lambda x, W, temp: (x / x.norm() @ W.T / temp).softmax(-1),
             ),
-            CHANGED,
         ),
         run=keeping,
         picture=side_by_side,
@@ -156,7 +155,6 @@ EXERCISES = (
                 "that is the change alone; add it to W",
                 lambda z, W, p, temp, lr: prototypes.step(z, W, p, temp, lr) - W,
             ),
-            CHANGED,
         ),
         run=keeping,
         picture=side_by_side,
@@ -184,7 +182,6 @@ EXERCISES = (
                 "those are the columns: a prototype is a row",
                 lambda W, temp: (F.normalize(W, dim=0), temp / W[:, 0].norm().item()),
             ),
-            CHANGED,
         ),
         run=keeping,
     ),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dinolite.exercises import pairings, readings
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED, as_number, keeping
+from dinolite.exercises.trying import as_number, keeping
 from dinolite.viz.matrices import matrix_figure
 
 
@@ -107,7 +107,6 @@ EXERCISES = (
                 "the target has probabilities already: no softmax",
                 lambda z, p, t: cross_entropy(z, p.softmax(dim=-1), t),
             ),
-            CHANGED,
         ),
         run=as_number,
     ),
@@ -132,7 +131,6 @@ EXERCISES = (
                 "the teacher has probabilities already: no softmax",
                 lambda s, t, temp: pairings.other_crops(s, t.softmax(dim=-1), temp),
             ),
-            CHANGED,
         ),
         run=as_number,
     ),
@@ -149,7 +147,6 @@ EXERCISES = (
             ),
             ("the sign: student minus target", lambda z, p, t: -slope(z, p, t)),
             ("the softmax needs the temperature", lambda z, p, t: (z.softmax(-1) - p) / t / len(z)),
-            CHANGED,
         ),
         run=keeping,
         picture=side_by_side,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dinolite.exercises import rounds
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED, keeping
+from dinolite.exercises.trying import keeping
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.viz.matrices import matrix_figure
 
@@ -91,7 +91,6 @@ EXERCISES = (
                 "softmax runs over the crops; each crop chooses among the prototypes",
                 lambda z, c, t: ((z - c) / t).softmax(dim=0),
             ),
-            CHANGED,
         ),
         run=keeping,
         picture=side_by_side,
@@ -123,7 +122,6 @@ EXERCISES = (
                 "in log space",
                 lambda z, t, r: rounds.exp_form(z.double(), t, r),
             ),
-            CHANGED,
         ),
         run=keeping,
         picture=side_by_side,

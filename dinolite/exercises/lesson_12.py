@@ -8,7 +8,7 @@ from torch import Tensor
 from dinolite.data.collate import mask_positions
 from dinolite.exercises import hidden_patches as hidden
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED, keeping
+from dinolite.exercises.trying import keeping
 
 
 def start(counts: list[int], K: int) -> float:
@@ -90,7 +90,6 @@ EXERCISES = (
                 "the sum over prototypes became a mean: too small by the factor K",
                 lambda z, p, m, t: hidden.ibot(z, p, m, t) / z.shape[1],
             ),
-            CHANGED,
         ),
         run=keeping,
     ),
@@ -121,7 +120,6 @@ EXERCISES = (
                 "divided by the hidden patches; divide by the images",
                 lambda z, p, w, n, t: hidden.slope(z, p, w, len(z), t),
             ),
-            CHANGED,
         ),
         run=keeping,
     ),

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED, keeping
+from dinolite.exercises.trying import keeping
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -56,7 +56,6 @@ RMS_NORM = Exercise(
             "one divisor for all; each token has its own",
             lambda x, w, e: x / (x.square().mean() + e).sqrt() * w,
         ),
-        CHANGED,
     ),
     keeping,
 )

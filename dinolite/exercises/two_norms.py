@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import CHANGED
 from dinolite.exercises.whole_vit import without_gradients
 
 
@@ -41,7 +40,6 @@ OWN_NORM = Exercise(
             "the patches went through `cls_norm` before their own",
             lambda t, R, c, n: torch.cat([c(t[:, : 1 + R]), n(c(t[:, 1 + R :]))], dim=1),
         ),
-        CHANGED,
         ("the patches come last", lambda t, R, c, n: normed(t, R, c, n).roll(-1 - R, 1)),
     ),
     run=without_gradients,
