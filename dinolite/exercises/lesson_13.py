@@ -3,57 +3,16 @@ a variant that comes to rest.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from dinolite.exercises import spreading
 from dinolite.exercises.exercise import Exercise
-from dinolite.loss.koleo_loss import KoLeoLoss
+from dinolite.exercises.spreading import k_nearest, similarities
+from dinolite.exercises.trying import keeping
 
 
 def shapes(B: int, D: int, k: int) -> tuple[tuple[int, ...], ...]:
     return (B, B), (B, k, D), (B, k)
-
-
-def similarities(x: Tensor, own: float = -2.0, unit: bool = True) -> Tensor:
-    """Dot products [B, B], `own` on the diagonal."""
-    x = F.normalize(x, dim=-1) if unit else x
-    return (x @ x.T).fill_diagonal_(own)
-
-
-def k_nearest(x: Tensor, k: int) -> Tensor:
-    return similarities(x).topk(k, dim=1).indices
-
-
-def distances(x: Tensor, unit: bool = True) -> Tensor:
-    """From each feature to its nearest [B]."""
-    neighbour = x[k_nearest(x, 1)[:, 0]]
-    if unit:
-        x, neighbour = F.normalize(x, dim=-1), F.normalize(neighbour, dim=-1)
-    return (x - neighbour).norm(dim=-1)
-
-
-def in_groups(x: Tensor, size: int, unit: bool = True) -> Tensor:
-    """Distances to the nearest of one's group [B]."""
-    return torch.cat([distances(group, unit) for group in x.split(size)])
-
-
-def koleo_in_groups(x: Tensor, size: int) -> Tensor:
-    return -in_groups(x, size).log().mean()
-
-
-def koleo_of_crops(cls: Tensor, weight: float) -> Tensor:
-    loss = KoLeoLoss()
-    return weight * (loss(cls[0]) + loss(cls[1]))
-
-
-def resting_koleo(x: Tensor, far: float) -> Tensor:
-    return -(distances(x).clamp(max=far) / far).log().mean()
-
-
-def only_near_ones(x: Tensor, far: float) -> Tensor:
-    """The mean over the features that are too near, not over all."""
-    d = distances(x)
-    return -(d[d < far] / far).log().mean()
 
 
 # --- inputs ---
@@ -69,6 +28,11 @@ def three_points() -> Tensor:
     """Three points on the circle; no two of them have a positive cosine."""
     angle = torch.tensor([0.0, 100.0, 220.0]).deg2rad()
     return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def two_opposite() -> Tensor:
+    """Cosine -1, the least there is."""
+    return torch.tensor([[0.0, 2.0], [0.0, -3.0]])
 
 
 def two_crops() -> list[tuple[Tensor, float]]:
@@ -112,7 +76,7 @@ EXERCISES = (
         "13.2",
         "who are my nearest neighbours?",
         k_nearest,
-        lambda: [(features(), 2), (three_points(), 1)],
+        lambda: [(features(), 2), (three_points(), 1), (features(7), 3), (two_opposite(), 1)],
         (
             (
                 "every feature found itself; no one is nearer to it, so leave it out",
@@ -121,6 +85,11 @@ EXERCISES = (
             (
                 "0 on the diagonal is not low enough: where all cosines are negative, it wins",
                 lambda x, k: similarities(x, own=0.0).topk(k, dim=1).indices,
+            ),
+            (
+                "-1 on the diagonal is not low enough: of two opposite features it is as high as "
+                "the other one",
+                lambda x, k: similarities(x, own=-1.0).topk(k, dim=1).indices,
             ),
             (
                 "long features win, whatever their direction: normalise first",
@@ -134,65 +103,32 @@ EXERCISES = (
                 "those are the farthest: a large cosine means near",
                 lambda x, k: similarities(x, own=2.0).topk(k, dim=1, largest=False).indices,
             ),
+            ("the nearest comes first, yours last", lambda x, k: k_nearest(x, k).flip(1)),
         ),
+        run=keeping,
     ),
     Exercise(
         "13.3",
         "KoLeo in groups",
-        koleo_in_groups,
-        lambda: [(features(), 4), (features(9), 3)],
-        (
-            ("everybody searched among all: the groups are missing", lambda x, g: KoLeoLoss()(x)),
-            (
-                "the groups are mixed: features next to each other in `x` belong together",
-                lambda x, g: koleo_in_groups(x.view(g, -1, 3).transpose(0, 1).flatten(0, 1), g),
-            ),
-            ("summed over groups; take the mean", lambda x, g: koleo_in_groups(x, g) * len(x) / g),
-            ("the sign: far apart must cost less", lambda x, g: -koleo_in_groups(x, g)),
-            (
-                "the distances are between features of any length: normalise first",
-                lambda x, g: -in_groups(x, g, unit=False).log().mean(),
-            ),
-        ),
+        spreading.koleo_in_groups,
+        lambda: [(features(), 4), (features(9), 3), (features(), 2)],
+        spreading.IN_GROUPS,
+        run=keeping,
     ),
     Exercise(
         "13.4",
         "KoLeo's part of the total loss",
-        koleo_of_crops,
+        spreading.koleo_of_crops,
         two_crops,
-        (
-            (
-                "both crops went into one search, so a picture is pushed away from itself",
-                lambda cls, w: 2 * w * KoLeoLoss()(cls.flatten(0, 1)),
-            ),
-            (
-                "one search among both crops: search each crop by itself, then add the two",
-                lambda cls, w: w * KoLeoLoss()(cls.flatten(0, 1)),
-            ),
-            ("the mean of both crops; the total sums", lambda c, w: koleo_of_crops(c, w) / 2),
-            ("the second crop counts, too", lambda cls, w: w * KoLeoLoss()(cls[0])),
-            ("the weight is missing", lambda cls, w: koleo_of_crops(cls, 1.0)),
-        ),
+        spreading.OF_CROPS,
+        run=keeping,
     ),
     Exercise(
         "13.5",
         "a KoLeo that comes to rest",
-        resting_koleo,
+        spreading.resting_koleo,
         features_and_far,
-        (
-            (
-                "far neighbours still push: clip the distance at `far` from above",
-                lambda x, far: -(distances(x) / far).log().mean(),
-            ),
-            (
-                "the wrong side: now the near ones are clipped, which have to be pushed",
-                lambda x, far: -(distances(x).clamp(min=far) / far).log().mean(),
-            ),
-            (
-                "a batch at rest must cost 0: divide by `far` inside the log",
-                lambda x, far: -distances(x).clamp(max=far).log().mean(),
-            ),
-            ("the mean is over all features; those at rest count with 0", only_near_ones),
-        ),
+        spreading.AT_REST,
+        run=keeping,
     ),
 )

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dinolite.exercises.exercise import Exercise
-
-State = dict[str, Tensor]
+from dinolite.exercises import named
+from dinolite.exercises.exercise import Exercise, Remark
+from dinolite.exercises.trying import keeping
 
 
 def half_life(momentum: float) -> float:
@@ -26,42 +26,17 @@ def newest_least(momentum: float, n: int) -> Tensor:
     return torch.cat([start, *reversed(students)])
 
 
-def next_teacher(teacher: State, student: State, momentum: float, buffers: set[str]) -> State:
-    return {
-        name: old if name in buffers else momentum * old + (1 - momentum) * student[name]
-        for name, old in teacher.items()
-    }
-
-
-def in_order(
-    function: Callable[..., State],
-    teacher: State,
-    student: State,
-    momentum: float,
-    buffers: set[str],
-) -> list[Tensor]:
-    """The new tensors by the teacher's names."""
-    names = list(teacher)
-    new = function(teacher, student, momentum, buffers)
-    return [new[name] for name in names]
-
-
-def averaged(teacher: State, student: State, momentum: float) -> State:
-    return next_teacher(teacher, student, momentum, set())
-
-
-def student_buffers(teacher: State, student: State, momentum: float, buffers: set[str]) -> State:
-    kept = {name: student[name] for name in buffers}
-    return next_teacher(teacher, student, momentum, buffers) | kept
-
-
 def error(momentum: float, noise: float, drift: float) -> float:
     return noise * (1 - momentum) / (1 + momentum) + (drift * momentum / (1 - momentum)) ** 2
 
 
 def age(momenta: Tensor) -> float:
-    later = momenta.flip(0).cumprod(0).flip(0) / momenta  # the product of all that come after
-    return mean_age((1 - momenta) * later)
+    return mean_age((1 - momenta) * later(momenta))
+
+
+def later(momenta: Tensor) -> Tensor:
+    """For each step the product of all momenta that come after it."""
+    return torch.cat([momenta[1:], torch.ones(1)]).flip(0).cumprod(0).flip(0)
 
 
 def mean_age(weights: Tensor) -> float:
@@ -69,16 +44,16 @@ def mean_age(weights: Tensor) -> float:
     return ((weights * ages).sum() / weights.sum()).item()
 
 
-def states() -> list[tuple[State, State, float, set[str]]]:
-    draw = torch.Generator().manual_seed(5)
-    cases: list[tuple[State, State, float, set[str]]] = []
-    for momentum in (0.9, 0.75):
-        teacher, student = (
-            {name: torch.randn(3, generator=draw) for name in ("weight", "bias", "periods")}
-            for _ in range(2)
-        )
-        cases.append((teacher, student, momentum, {"periods"}))
-    return cases
+def finite(function: Callable[[Tensor], float], momenta: Tensor) -> float:
+    """What a function returns.
+
+    Raises:
+        Remark: it is nan.
+    """
+    found = keeping(function, momenta)
+    if isinstance(found, float) and math.isnan(found):
+        raise Remark("that is nan: a momentum may be 0, and 0 / 0 is no number")
+    return found
 
 
 def schedules() -> list[tuple[Tensor]]:
@@ -86,6 +61,7 @@ def schedules() -> list[tuple[Tensor]]:
         (torch.full((50,), 0.9),),
         (torch.linspace(0.8, 0.99, 60),),
         (torch.tensor([0.5, 0.8]),),
+        (torch.tensor([0.9, 0.0, 0.8, 1.0, 0.6]),),
     ]
 
 
@@ -104,6 +80,10 @@ EXERCISES = (
              lambda momentum: math.log(momentum) / math.log(0.5)),
             ("close for a momentum near 1, but ln m is not exactly m - 1",
              lambda momentum: math.log(2) / (1 - momentum)),
+            ("that is when 1/e is left, not half", lambda momentum: -1 / math.log(momentum)),
+            ("rounded; the number need not be whole", lambda momentum: round(half_life(momentum))),
+            ("rounded up; the number need not be whole",
+             lambda momentum: math.ceil(half_life(momentum))),
         ),
     ),
     Exercise(
@@ -120,22 +100,20 @@ EXERCISES = (
              newest_least),
             ("the start came in whole, not with 1 - m: its share is m^n",
              lambda momentum, n: (1 - momentum) * momentum ** torch.arange(n, -1, -1.0)),
+            ("no student comes in whole: its share begins at 1 - m",
+             lambda momentum, n: momentum ** torch.cat([torch.tensor([float(n)]),
+                                                        torch.arange(n - 1, -1, -1.0)])),
+            ("m and 1 - m are exchanged: the newest student has the share 1 - m",
+             lambda momentum, n: shares(1 - momentum, n)),
         ),
     ),
     Exercise(
         "14.3",
         "what is averaged and what stays",
-        next_teacher,
-        states,
-        (
-            ("the buffers were averaged, too; they stay as they are in the teacher",
-             lambda t, s, momentum, buffers: averaged(t, s, momentum)),
-            ("the buffers came from the student; the teacher keeps its own", student_buffers),
-            ("momentum is the share of the old teacher; yours keeps 1 - m of it",
-             lambda t, s, momentum, buffers: next_teacher(t, s, 1 - momentum, buffers)),
-            ("that is the student, not a slow copy of it", lambda t, s, momentum, buffers: s),
-        ),
-        run=in_order,
+        named.next_teacher,
+        named.states,
+        named.MISTAKES,
+        run=named.by_name,
     ),
     Exercise(
         "14.4",
@@ -156,6 +134,13 @@ EXERCISES = (
             ("the mean age is m / (1 - m): the newest student has age 0, not 1",
              lambda momentum, noise, drift: error(momentum, noise, 0.0)
              + (drift / (1 - momentum)) ** 2),
+            ("that is the noise of the newest student alone; sum the squares of all weights",
+             lambda momentum, noise, drift: error(momentum, 0.0, drift)
+             + noise * (1 - momentum) ** 2),
+            ("that is the square of the sum of weights, not the sum of their squares",
+             lambda momentum, noise, drift: error(momentum, 0.0, drift) + noise),
+            ("`noise` is a variance, so a square already",
+             lambda momentum, noise, drift: error(momentum, noise**2, drift)),
         ),
     ),
     Exercise(
@@ -175,6 +160,12 @@ EXERCISES = (
              lambda momenta: age(momenta) * (1 - momenta.prod().item())),
             ("the newest student has age 0, so all ages are one too large",
              lambda momenta: age(momenta) + 1),
+            ("the share of the start is in it; only students count",
+             lambda momenta: mean_age((1 - momenta) * later(momenta)) * (1 - momenta.prod().item())
+             + len(momenta) * momenta.prod().item()),
+            ("a student enters with 1 - m of its own step; yours all enter whole",
+             lambda momenta: mean_age(later(momenta))),
         ),
+        run=finite,
     ),
 )  # fmt: skip

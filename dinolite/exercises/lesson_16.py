@@ -6,9 +6,9 @@ import math
 import torch
 from torch import Tensor
 
+from dinolite.exercises import parameters
 from dinolite.exercises.exercise import Exercise
-
-Rates = tuple[float, float]
+from dinolite.exercises.trying import keeping
 
 
 def effective_lr(lr: float, batch: int) -> float:
@@ -52,42 +52,19 @@ def from_zero(start: float, peak: float, end: float, warmup: int, total: int) ->
     return schedule(0.0, peak, end, warmup, total)
 
 
-def rates(name: str, depth: int, decay: float) -> Rates:
-    lr = decay ** (depth + 1 - layer(name, depth))
-    if "patch_embed" in name:
-        lr *= 0.2
-    return lr, weight_decay(name)
+def one_ahead(start: float, peak: float, end: float, warmup: int, total: int) -> Tensor:
+    line = start + (peak - start) * torch.arange(1, warmup + 1) / warmup
+    return torch.cat([line, schedule(start, peak, end, warmup, total)[warmup:]])
 
 
-def layer(name: str, depth: int) -> int:
-    if name.startswith("blocks."):
-        return int(name.split(".")[1]) + 1
-    return 0 if "token" in name or "patch_embed" in name else depth + 1
-
-
-def weight_decay(name: str) -> float:
-    return 0.0 if name.endswith("bias") or "norm" in name or "gamma" in name else 1.0
-
-
-def upside_down(name: str, depth: int, decay: float) -> Rates:
-    lr = decay ** layer(name, depth) * (0.2 if "patch_embed" in name else 1.0)
-    return lr, weight_decay(name)
-
-
-def one_off(name: str, depth: int, decay: float) -> Rates:
-    lr, wd = rates(name, depth, decay)
-    return (lr * decay if name.startswith("blocks.") else lr), wd
+def quarter(start: float, peak: float, end: float, warmup: int, total: int) -> Tensor:
+    line = schedule(start, peak, end, warmup, total)[:warmup]
+    fall = torch.linspace(0, torch.pi / 2, total - warmup).cos()
+    return torch.cat([line, end + (peak - end) * fall])
 
 
 def momentum_for(momentum: float, factor: float) -> float:
     return momentum**factor
-
-
-def parameters() -> list[tuple[str, int, float]]:
-    names = ["cls_token", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight"]
-    names += ["blocks.0.attn.qkv.weight", "blocks.1.attn.qkv.bias", "blocks.2.norm1.weight"]
-    names += ["blocks.2.ls1.gamma", "mask_token"]
-    return [(name, 3, 0.9) for name in names]
 
 
 def momenta() -> list[tuple[Tensor]]:
@@ -103,7 +80,7 @@ EXERCISES = (
         "16.1",
         "the peak for a batch size",
         effective_lr,
-        lambda: [(1e-3, 1024), (1e-3, 2048), (5e-5, 4096)],
+        lambda: [(1e-3, 1024), (1e-3, 2048), (5e-5, 4096), (2e-3, 96), (4e-4, 1500)],
         (
             ("the factor 4 is missing: the rule is 4 times the root",
              lambda lr, batch: lr * math.sqrt(batch / 1024)),
@@ -111,6 +88,12 @@ EXERCISES = (
              "the rate, wanted is twice", lambda lr, batch: lr * 4 * batch / 1024),
             ("turned round: a larger batch wants a larger rate",
              lambda lr, batch: lr * 4 * math.sqrt(1024 / batch)),
+            ("batches need not be multiples of 1024: // cuts the rest off",
+             lambda lr, batch: lr * 4 * math.sqrt(batch // 1024)),
+            ("a batch below 1024 wants a smaller rate",
+             lambda lr, batch: effective_lr(lr, max(batch, 1024))),
+            ("half of it: does your root hold the 4, too?",
+             lambda lr, batch: effective_lr(lr, batch) / 2),
         ),
         tolerance=1e-7,
     ),
@@ -130,13 +113,17 @@ EXERCISES = (
              lambda momentum: momentum.mean().item() ** len(momentum)),
             ("shares multiply; taking 1 - m away at every step ends below 0",
              lambda momentum: (1 - (1 - momentum).sum()).item()),
+            ("the first step is missing", lambda momentum: momentum[1:].prod().item()),
+            ("the last step is missing", lambda momentum: momentum[:-1].prod().item()),
         ),
+        run=keeping,
     ),
     Exercise(
         "16.3",
         "warm-up and cosine, v2",
         schedule,
-        lambda: [(0.0, 1.0, 0.2, 2, 6), (0.04, 0.07, 0.07, 3, 5), (0.1, 2.0, 0.5, 4, 12)],
+        lambda: [(0.0, 1.0, 0.2, 2, 6), (0.04, 0.07, 0.07, 3, 5), (0.1, 2.0, 0.5, 4, 12),
+                 (0.3, 0.9, 1.0, 1, 4)],
         (
             ("that line reaches the peak, which then comes twice, as in v1; in v2 the line stops "
              "one step before", peak_twice),
@@ -144,33 +131,16 @@ EXERCISES = (
             ("after the warm-up you draw a straight line; a half cosine is wanted", straight),
             ("the cosine ends at 0, not at `end`", to_zero),
             ("the warm-up begins at `start`, yours at 0", from_zero),
+            ("the line begins at `start` itself; yours is one step ahead", one_ahead),
+            ("a quarter of a wave; the cosine runs from 0 to pi, half of one", quarter),
         ),
     ),
     Exercise(
         "16.4",
         "the rates of a parameter",
-        rates,
-        parameters,
-        (
-            ("the order is upside down: the deepest block learns fastest", upside_down),
-            ("the blocks are one layer off: block i is layer i + 1, the last one has rate decay",
-             one_off),
-            ("all one layer off: the layer of the final norm, depth + 1, has factor 1",
-             lambda name, depth, decay: (
-                 rates(name, depth, decay)[0] * decay, weight_decay(name))),
-            ("the tokens are decayed, whatever the official comment says",
-             lambda name, depth, decay: (
-                 rates(name, depth, decay)[0],
-                 0.0 if "token" in name else weight_decay(name))),
-            ("the patch embedding gets 0.2 times the rate of its layer",
-             lambda name, depth, decay: (
-                 decay ** (depth + 1 - layer(name, depth)), weight_decay(name))),
-            ("biases, norms and gammas are not decayed; yours all are",
-             lambda name, depth, decay: (rates(name, depth, decay)[0], 1.0)),
-            ("not only biases are spared: norms and gammas as well",
-             lambda name, depth, decay: (
-                 rates(name, depth, decay)[0], float(not name.endswith("bias")))),
-        ),
+        parameters.rates,
+        parameters.cases,
+        parameters.MISTAKES,
     ),
     Exercise(
         "16.5",

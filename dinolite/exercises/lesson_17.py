@@ -5,10 +5,12 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dinolite.exercises.exercise import Exercise
-from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
+from dinolite.exercises import alarms, hiding
+from dinolite.exercises.exercise import Exercise, Remark
+from dinolite.exercises.trying import keeping
 from dinolite.train.monitors import entropy
 
 
@@ -25,83 +27,40 @@ def winners(p: Tensor) -> float:
     return float(len(p.argmax(dim=1).unique()))
 
 
-def alarm(values: Sequence[float], every: int, least: float, patience: int) -> int | None:
-    low = 0
-    for i, value in enumerate(values):
-        low = low + 1 if value < least else 0
-        if low == patience:
-            return i * every
-    return None
+def cut_at(p: Tensor, least: float) -> Tensor:
+    """The mean is held above `least` inside the log."""
+    mean = p.mean(dim=0)
+    return (-(mean * mean.clamp(min=least).log()).sum()).exp()
 
 
-def never_reset(values: Sequence[float], every: int, least: float, patience: int) -> int | None:
-    low = 0
-    for i, value in enumerate(values):
-        low += value < least
-        if low == patience:
-            return i * every
-    return None
+def as_numbers(function: Callable[[int], Sequence[float]], K: int) -> Sequence[float]:
+    """What a function returns; tensors with one number each are fine, too."""
+    found = function(K)
+    return tuple(map(float, found)) if isinstance(found, tuple | list) else found
 
 
-def look_number(values: Sequence[float], every: int, least: float, patience: int) -> int | None:
-    return alarm(values, 1, least, patience)
+def as_number(function: Callable[[Tensor], Tensor], p: Tensor) -> float | None:
+    """What a function returns, as a number.
 
-
-def impatient(values: Sequence[float], every: int, least: float, patience: int) -> int | None:
-    return alarm(values, every, least, 1)
-
-
-def where_it_began(values: Sequence[float], every: int, least: float, patience: int) -> int | None:
-    step = alarm(values, every, least, patience)
-    return None if step is None else step - (patience - 1) * every
-
-
-def hidden(n: int) -> Tensor:
-    scores = 20 * torch.eye(n)
-    scores[:, 0] += 100
-    return scores
-
-
-def first_only(n: int) -> Tensor:
-    scores = torch.zeros(n, n)
-    scores[:, 0] = 100
-    return scores
-
-
-def own_only(n: int) -> Tensor:
-    return 20 * torch.eye(n)
-
-
-def as_number(function: Callable[[Tensor], Tensor], p: Tensor) -> float:
-    return float(function(p))
-
-
-def seen(function: Callable[[int], Tensor], n: int) -> tuple[bool, bool, bool]:
-    """One prototype in the raw answers? All of them in the targets? Do targets tell pictures
-    apart?"""
-    scores = function(n)
-    if scores.shape != (n, n):
-        raise ValueError(f"scores has shape {list(scores.shape)}; wanted is [{n}, {n}]")
-    raw, targets = scores.softmax(dim=1), sinkhorn_knopp(scores, 1.0)
-    tells = math.log(float(in_use(targets))) - float(entropy(targets))
-    return float(in_use(raw)) < 1.1, float(in_use(targets)) > 0.9 * n, tells > 0.5 * math.log(n)
+    Raises:
+        Remark: p is another one afterwards, or the number is nan.
+    """
+    found = keeping(function, p)
+    number = None if found is None else float(found)
+    if number is not None and math.isnan(number):
+        raise Remark("that is nan: where a mean is 0, so is its part of the sum, but log 0 is not")
+    return number
 
 
 def answers() -> list[tuple[Tensor]]:
-    """Sure and different, sure and alike, and unsure answers."""
+    """Sure and different, sure and alike, and unsure answers; then sure ones that leave two
+    prototypes alone and nearly a third."""
     draw = torch.Generator().manual_seed(17)
     scores = torch.randn(12, 6, generator=draw)
     tilted = 3 * scores + torch.tensor([4.0, 2.0, 0.0, 0.0, 0.0, 0.0])
-    return [((4 * scores).softmax(dim=1),), (tilted.softmax(dim=1),), (scores.softmax(dim=1),)]
-
-
-def histories() -> list[tuple[list[float], int, float, int]]:
-    return [
-        ([0.1, 0.5, 0.1, 0.6, 0.7, 0.8], 5, 0.2, 2),  # low twice, not in a row
-        ([0.4, 0.3, 0.1, 0.0, 0.0, 0.0], 5, 0.2, 3),
-        ([0.1, 0.6, 0.1, 0.1, 0.7, 0.1], 10, 0.2, 2),
-        ([0.1, 0.3, 0.5, 0.7], 5, 0.2, 2),
-    ]
+    sure = F.one_hot(torch.tensor([0, 0, 1, 3, 3, 0, 1]), 6).float()
+    sure[2] = torch.tensor([0.0, 0.98, 0.0, 0.0, 0.02, 0.0])
+    return [(x.softmax(dim=1),) for x in (4 * scores, tilted, scores)] + [(sure,)]
 
 
 EXERCISES = (
@@ -116,6 +75,10 @@ EXERCISES = (
                 lambda K: (0.0, math.log(K), math.log(K)),
             ),
             (
+                "which net tells pictures apart? Not the one with the even answer",
+                lambda K: (0.0, math.log(K), 0.0),
+            ),
+            (
                 "sure answers have entropy 0, but the information is that of the mean minus it",
                 lambda K: (0.0, 0.0, 0.0),
             ),
@@ -128,6 +91,7 @@ EXERCISES = (
                 lambda K: (0.0, 0.0, math.log2(K)),
             ),
         ),
+        run=as_numbers,
     ),
     Exercise(
         "17.2",
@@ -156,44 +120,35 @@ EXERCISES = (
                 "the mean is over pictures, dimension 0; that one is over prototypes",
                 lambda p: entropy(p.mean(dim=1, keepdim=True).mT).exp(),
             ),
+            (
+                "a rare prototype is cut off too early: clamp far below any mean",
+                lambda p: cut_at(p, 0.01),
+            ),
+            (
+                "e to the information; the number in use asks for the entropy of the mean alone",
+                lambda p: (entropy(p.mean(dim=0, keepdim=True)) - entropy(p)).exp(),
+            ),
+            (
+                "the sign of the entropy: it is not below 0, and the number in use not below 1",
+                lambda p: 1 / in_use(p),
+            ),
         ),
         run=as_number,
     ),
     Exercise(
         "17.3",
         "an alarm",
-        alarm,
-        histories,
-        (
-            (
-                "one good look ends a bad series: set the count back to 0",
-                never_reset,
-            ),
-            ("that is the number of the look; the step is `every` times as much", look_number),
-            ("one low look may be chance: wait for `patience` of them in a row", impatient),
-            (
-                "the series began there, but only its last look makes it long enough to ring",
-                where_it_began,
-            ),
-        ),
+        alarms.alarm,
+        alarms.histories,
+        alarms.MISTAKES,
+        run=alarms.told,
     ),
     Exercise(
         "17.4",
         "what balanced targets hide",
-        hidden,
+        hiding.hidden,
         lambda: [(8,), (64,)],
-        (
-            (
-                "the targets have nothing to tell pictures apart by: all rows are alike, or "
-                "nearly, so Sinkhorn makes them even",
-                first_only,
-            ),
-            (
-                "raw, every picture has its own prototype already; lift one column for all of them",
-                own_only,
-            ),
-            ("these raw answers are even, not for one prototype", lambda n: torch.zeros(n, n)),
-        ),
-        run=seen,
+        hiding.MISTAKES,
+        run=hiding.whose,
     ),
 )
