@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.exercise import Exercise, Remark
+from dinolite.exercises.trying import keeping
 from dinolite.loss.gram_loss import GramLoss
 from dinolite.settings import GramConfig
 from dinolite.train.gram import resize_patches
@@ -70,18 +71,34 @@ def one_side(student: Tensor, teacher: Tensor) -> Tensor:
     return gram_loss(student - student.mean(dim=1, keepdim=True), teacher)
 
 
-def a_pair(seed: int, D: int = 5) -> tuple[Tensor, Tensor]:
-    """Patch features of student and teacher, [B, N, D] = [3, 4, D], none of length 1."""
+def a_pair(seed: int, D: int = 5, N: int = 4) -> tuple[Tensor, Tensor]:
+    """Patch features of student and teacher, [B, N, D] = [3, N, D], none of length 1."""
     draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(2, 3, 4, D, generator=draw)
-    x = x * (0.5 + torch.rand(2, 3, 4, 1, generator=draw)) + 0.5
+    x = torch.randn(2, 3, N, D, generator=draw)
+    x = x * (0.5 + torch.rand(2, 3, N, 1, generator=draw)) + 0.5
     return x[0], x[1]
+
+
+def training(
+    function: Callable[[Tensor, Tensor], Tensor], student: Tensor, teacher: Tensor
+) -> Tensor:
+    """The loss that a function returns.
+
+    Raises:
+        Remark: an argument was changed in place, or no gradient leads to the student.
+    """
+    loss = keeping(function, student, teacher)
+    learner = student.clone().requires_grad_()
+    again = function(learner, teacher)
+    if isinstance(again, Tensor) and not again.requires_grad:
+        raise Remark("no gradient leads from this loss to the student: it could not train")
+    return loss
 
 
 def some_patches() -> list[tuple[Tensor, int]]:
     draw = torch.Generator().manual_seed(3)
     big = torch.randn(2, 64, 5, generator=draw)
-    return [(big, 4), (big[:, :36], 3), (big, 6)]
+    return [(big, 4), (big[:, :36], 3), (big, 6), (big[:, :25], 7)]
 
 
 EXERCISES = (
@@ -117,12 +134,13 @@ EXERCISES = (
                 lambda x: F.normalize(x, dim=1) @ F.normalize(x, dim=1).mT,
             ),
         ),
+        run=keeping,
     ),
     Exercise(
         "20.3",
         "the Gram loss",
         gram_loss,
-        lambda: [a_pair(0), a_pair(1)],
+        lambda: [a_pair(0), a_pair(1, N=6)],
         (
             ("the sum over all entries; the official code takes the mean", summed),
             (
@@ -137,6 +155,7 @@ EXERCISES = (
                 lambda s, t: (gram(s) - gram(t)).abs().mean(),
             ),
         ),
+        run=training,
     ),
     Exercise(
         "20.4",
@@ -155,7 +174,7 @@ EXERCISES = (
         "20.5",
         "a Gram loss of centred patches",
         centred(1),
-        lambda: [a_pair(0), a_pair(1)],
+        lambda: [a_pair(0), a_pair(1, N=6)],
         (
             ("nothing is subtracted", gram_loss),
             ("the mean over channels; subtract the picture's mean patch", centred(2)),
@@ -163,5 +182,6 @@ EXERCISES = (
             ("subtract first, then make the length 1", unit_first),
             ("both sides are centred", one_side),
         ),
+        run=training,
     ),
 )

@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 
 from dinolite.exercises.exercise import Exercise
+from dinolite.exercises.named import State, with_dtypes
+from dinolite.exercises.trying import keeping
 from dinolite.models.keymaps import TIMM
 
-State = dict[str, Tensor]
 COLOURS = {
     "lvd": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "sat": ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143)),
 }
 NAMES = ("cls_token", "reg_token", "blocks.3.gamma_1", "blocks.11.gamma_2", "norm.weight",
          "blocks.0.mlp.fc1_g.weight", "blocks.5.mlp.fc1_x.bias", "blocks.7.mlp.fc2.weight",
-         "blocks.1.attn.proj.bias")  # fmt: skip
+         "blocks.1.attn.proj.bias", "blocks.2.norm1.weight", "patch_embed.proj.weight",
+         "blocks.10.attn.qkv.weight")  # fmt: skip
 
 
 def tokens(height: int, width: int) -> int:
@@ -75,6 +77,10 @@ def backwards(image: Tensor, kind: str) -> Tensor:
 
 
 def halved(state: State) -> State:
+    return {name: w if name.endswith("periods") else w.bfloat16() for name, w in state.items()}
+
+
+def named_like_periods(state: State) -> State:
     return {name: w if "periods" in name else w.bfloat16() for name, w in state.items()}
 
 
@@ -83,22 +89,21 @@ def all_as(dtype: torch.dtype) -> Callable[[State], State]:
 
 
 def half_periods(state: State) -> State:
-    return {name: w.bfloat16() if "periods" in name else w for name, w in state.items()}
+    return {name: w.bfloat16() if name.endswith("periods") else w for name, w in state.items()}
 
 
 def without_periods(state: State) -> State:
-    return {name: w for name, w in halved(state).items() if "periods" not in name}
+    return {name: w for name, w in halved(state).items() if not name.endswith("periods")}
 
 
-def by_name(function: Callable[[State], State], state: State) -> list[tuple[str, Tensor]]:
-    """Names and tensors, whatever their order."""
-    return sorted(function(state).items())
+def rounded_floats(state: State) -> State:
+    return {name: w.float() for name, w in halved(state).items()}
 
 
 def projections() -> list[tuple[Tensor, ...]]:
     draw = torch.Generator().manual_seed(2)
-    shapes = [(4, 4)] * 3 + [(4,)] * 2
-    return [tuple(torch.randn(shape, generator=draw) for shape in shapes)]
+    sizes = ([(D, D)] * 3 + [(D,)] * 2 for D in (4, 6))
+    return [tuple(torch.randn(shape, generator=draw) for shape in shapes) for shapes in sizes]
 
 
 def pictures() -> list[tuple[Tensor, str]]:
@@ -109,7 +114,8 @@ def pictures() -> list[tuple[Tensor, str]]:
 
 def states() -> list[tuple[State]]:
     draw = torch.Generator().manual_seed(4)
-    names = ("cls_token", "blocks.0.attn.qkv.weight", "rope_embed.periods")
+    names = ("cls_token", "blocks.0.attn.qkv.weight", "rope_embed.periods", "teacher.periods",
+             "periods_scale.weight")  # fmt: skip
     return [({name: 1 + torch.rand(6, generator=draw) for name in names},)]
 
 
@@ -156,6 +162,7 @@ EXERCISES = (
             ("k and v are the wrong way round",
              lambda q, k, v, b, c: fused(q, v, k, b, c)),
         ),
+        run=keeping,
     ),
     Exercise(
         "22.4",
@@ -179,9 +186,11 @@ EXERCISES = (
             ("the periods are rounded, too; they stay as they are", all_as(torch.bfloat16)),
             ("that is float16; wanted is bfloat16", all_as(torch.float16)),
             ("nothing is rounded", all_as(torch.float32)),
+            ("rounded, and stored as float32 again: not half the size", rounded_floats),
+            ("a name ends in `periods`; that it is in there is not enough", named_like_periods),
             ("the periods are rounded and the weights are not: the wrong way round", half_periods),
             ("the periods are gone; keep them, unchanged", without_periods),
         ),
-        run=by_name,
+        run=with_dtypes,
     ),
 )  # fmt: skip
