@@ -118,6 +118,19 @@ def edges(a: Tensor, b: Tensor) -> Tensor:
     return ends - torch.maximum(a[:, :2], b[:, :2])
 
 
+def nearest(x: Tensor) -> Tensor:
+    x = F.normalize(x, dim=1)
+    return torch.cdist(x, x).fill_diagonal_(torch.inf).amin(dim=1)
+
+
+def ages(momenta: list[float]) -> float:
+    """As the teacher itself is made: old students shrink and age, a new one comes in."""
+    mass = aged = 0.0
+    for m in momenta:
+        mass, aged = m * mass + 1 - m, m * (aged + mass)
+    return aged / mass
+
+
 def one_after_the_other(parts: list[Tensor]) -> Tensor:
     total = torch.full(parts[0].shape[1:], float("-inf"))
     for part in parts:
@@ -142,6 +155,14 @@ def one_after_the_other(parts: list[Tensor]) -> Tensor:
         ("11.3", by_potentials),
         ("12.3", lambda z, p, m, t: F.cross_entropy(z / t, p, reduction="none").dot(
             (1 / m.sum(dim=1)).repeat_interleave(m.sum(dim=1))) / len(m)),
+        ("13.5", lambda x, far: F.relu((far / nearest(x)).log()).mean()),
+        ("14.5", lambda momenta: ages(momenta.tolist())),
+        ("15.4", lambda s, t, g, lr, clip, m: [
+            s := s - lr * g * (clip / g.norm()).clamp(max=1), t.lerp(s, 1 - m)]),
+        ("17.3", lambda values, every, least, patience: next(
+            (i * every for i in range(patience - 1, len(values))
+             if max(values[i - patience + 1 : i + 1]) < least), None)),
+        ("17.4", lambda n: (20 * torch.eye(n).roll(1, 0) + 90 * (torch.arange(n) == 2)).tolist()),
         ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).std(correction=0)),
         ("19.5", lambda z, t: (z - border(z).quantile(0.5)).abs() > t * border(z).std()),
         ("21.1", lambda h, w, p, r: h * w / p**2 + 1 + r),
@@ -177,6 +198,17 @@ def test_another_right_way_is_right(id: str, other_way: Any) -> None:
         ("10.5", lambda loss, entropy, K: find("10.5").answer(0.5 * loss, entropy, K)
          if loss < math.log(K) / 10 else find("10.5").answer(loss, entropy, K)),
         ("12.2", lambda x, indices: x.reshape(-1, 3)[indices]),
+        ("13.3", lambda x, size: find("13.3").answer(x, 4 if len(x) == 8 else 3)),
+        ("14.3", lambda t, s, m, buffers: {
+            n: t[n] if n == "periods" else m * t[n] + (1 - m) * s[n] for n in t}),
+        ("14.3", lambda t, s, m, buffers: {
+            n: t[n] if n in buffers else t[n].mul_(m).add_((1 - m) * s[n]) for n in t}),
+        ("15.4", lambda s, t, g, lr, clip, m: find("15.4").answer(s, t, g, lr, 3.0, m)),
+        ("15.5", lambda d, k, i: (True, d + k + i > 0, d > 0, i > 0)),
+        ("16.4", lambda name, depth, decay: find("16.4").answer(name, 3, decay)),
+        ("17.2", lambda p: (-(p.mean(dim=0) * p.mean(dim=0).log()).sum()).exp()),
+        ("17.3", lambda values, every, least, patience: find("17.3").answer(
+            values, every, 0.2, patience)),
         ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).var()),
         ("19.5", lambda z, t: (z - z[0].median()).abs() > t * z[0].std()),
         ("19.5", lambda z, t: (z - z.mean()).abs() > t * border(z).std()),

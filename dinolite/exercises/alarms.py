@@ -95,10 +95,10 @@ def told(
     if values != before:
         raise Remark("that changes `values`, and its caller loses it: only read them")
     if step is None:
-        return "it never rings"
+        return "no alarm"
     if isinstance(step, bool):
         raise Remark("return a step, or None where it never rings")
-    return f"it rings at step {step:g}"
+    return f"an alarm at step {step:g}"
 
 
 def histories() -> list[tuple[list[float], int, float, int]]:

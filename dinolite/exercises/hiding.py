@@ -37,7 +37,7 @@ ALIKE = (
     "the targets have nothing to tell pictures apart by: all rows are alike, or nearly, so "
     "Sinkhorn makes them even"
 )
-SHARED = "raw, all is hidden; but two pictures or more have the same target: each needs its own"
+SHARED = "raw, all is hidden; but not every target is sure of a prototype of its own"
 
 
 def whose(function: Callable[[int], Tensor], n: int) -> str:

@@ -48,7 +48,7 @@ def as_number(function: Callable[[Tensor], Tensor], p: Tensor) -> float | None:
     found = keeping(function, p)
     number = None if found is None else float(found)
     if number is not None and math.isnan(number):
-        raise Remark("that is nan: where a mean is 0, so is its part of the sum, but log 0 is not")
+        raise Remark("that is nan: a mean may hold zeros, and 0 times log 0 is no number")
     return number
 
 

@@ -37,11 +37,13 @@ def brought(patches: Tensor, side: int) -> Tensor:
     return resize_patches(patches, side * side, GramConfig())
 
 
-def resized(patches: Tensor, side: int, mode: str, flip: bool = False) -> Tensor:
+def resized(
+    patches: Tensor, side: int, mode: str, flip: bool = False, antialias: bool = False
+) -> Tensor:
     """`flip`: rows and columns are exchanged on the way back."""
     n = round(patches.shape[1] ** 0.5)
     grid = patches.mT.unflatten(2, (n, n))  # [B, D, n, n]
-    grid = F.interpolate(grid, size=(side, side), mode=mode)
+    grid = F.interpolate(grid, size=(side, side), mode=mode, antialias=antialias)
     return (grid.mT if flip else grid).flatten(2).mT
 
 
@@ -168,6 +170,11 @@ EXERCISES = (
             ("bilinear; bicubic is asked for", lambda x, n: resized(x, n, "bilinear")),
             ("the nearest patch only; bicubic is asked for", lambda x, n: resized(x, n, "nearest")),
             ("those are the first patches of the large grid", lambda x, n: x[:, : n * n]),
+            ("antialiased", lambda x, n: resized(x, n, "bicubic", antialias=True)),
+            (
+                "right on the grid; but a view mixes it up on the way back",
+                lambda x, n: brought(x, n).mT.reshape(len(x), n * n, -1),
+            ),
         ),
     ),
     Exercise(
