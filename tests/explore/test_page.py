@@ -23,19 +23,27 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 pytestmark = pytest.mark.slow
 
 
+def hears_ctrl_c() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The command is running; Ctrl-C then ends it without a traceback."""
     here = tmp_path_factory.mktemp("elsewhere")
     with subprocess.Popen(
         [*COMMAND, "--no-browser"], cwd=here, env={**ENV, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c,
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         assert select.select([process.stdout], [], [], 120)[0], "it did not start"
         yield re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", process.stdout.readline())[0]  # type: ignore[index]
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        try:
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()  # nothing happens to one that has ended
         assert "Traceback" not in said and process.returncode in (0, 1, 130)
         assert not list(here.iterdir()), "nothing is written"
 
