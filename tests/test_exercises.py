@@ -16,8 +16,7 @@ from dinolite.exercises import check, progress
 from dinolite.exercises.checking import difference, same
 from dinolite.exercises.exercise import Exercise, exercises_of, find, lesson_numbers
 from dinolite.exercises.progress import all_progress, solved
-from dinolite.exercises.trying import as_number, keeping
-from dinolite.exercises.whole_vit import without_gradients
+from dinolite.exercises.trying import as_number, keeping, without_gradients
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 ALL = [exercise for lesson in lesson_numbers() for exercise in exercises_of(lesson)]

@@ -29,6 +29,12 @@ def keeping(function: Function, *arguments: Any) -> Any:
     return found
 
 
+@torch.no_grad()
+def without_gradients(function: Function, *arguments: Any) -> Any:
+    """As `keeping`, for a forward pass through trainable weights."""
+    return keeping(function, *arguments)
+
+
 def as_number(function: Function, *arguments: Any) -> Any:
     """As `keeping`; a Python float is as good as a tensor []."""
     found = keeping(function, *arguments)

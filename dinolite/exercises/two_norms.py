@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.whole_vit import without_gradients
+from dinolite.exercises.trying import without_gradients
 
 
 def tokens_and_norms() -> list[tuple[Tensor, int, nn.Module, nn.Module]]:

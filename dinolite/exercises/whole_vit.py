@@ -1,13 +1,12 @@
 """Exercise 06.4, the forward pass of the ViT: the answer, and how it goes wrong."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dinolite.exercises.exercise import Exercise
-from dinolite.exercises.trying import keeping
+from dinolite.exercises.trying import without_gradients
 from dinolite.models.vision_transformer import DinoVisionTransformer
 
 
@@ -54,11 +53,6 @@ def features(
 
 def vit_forward(net: DinoVisionTransformer, images: Tensor) -> Tensor:
     return features(net, images)
-
-
-@torch.no_grad()
-def without_gradients(answer: Callable[..., Any], *arguments: Any) -> Any:
-    return keeping(answer, *arguments)
 
 
 FORWARD = Exercise(
