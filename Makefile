@@ -61,5 +61,5 @@ $(INSTALLED): pyproject.toml
 	  echo "$$python cannot make an environment (it lacks ensurepip): install its venv package," \
 	    "on Debian and Ubuntu apt install python3-venv, and run make again" >&2; exit 1; fi; \
 	"$$python" -m venv .venv || { rm -rf .venv; exit 1; }
-	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[dev]"
+	$(PY) -m pip install --disable-pip-version-check --quiet -e ".[course,dev]"
 	@touch $(INSTALLED)

@@ -26,7 +26,10 @@ os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 forbid_network()
 inherited = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(ROOT / "tests" / "offline"), str(ROOT), *([inherited] if inherited else [])]
+    [
+        *(str(ROOT / p) for p in ("tests/offline", ".", "lessons")),
+        *([inherited] if inherited else []),
+    ]
 )
 os.environ["DINOLITE_PROGRESS"] = ""  # what a reader has solved changes no output
 

@@ -25,13 +25,13 @@ from dinolite.data.mosaics import make_collages, make_mosaics
 from dinolite.data.photographs import photographs
 from dinolite.data.pictures import TensorPictures
 from dinolite.data.windows import CLASSES, make_windows
-from dinolite.eval.collages import auc_at_same_distance
 from dinolite.eval.features import extract_features, extract_patches, square
 from dinolite.eval.knn import knn_accuracy
-from dinolite.eval.resolution import agreement
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
 from dinolite.train.state import TrainState, make_state
 from dinolite.train.train import train_step
+from dinolite_course.measures.collages import auc_at_same_distance
+from dinolite_course.measures.resolution import agreement
 
 SIDE, GRID, STEPS = 48, 6, 600  # of a global crop: pixels, patches; steps of training
 TIMES = (1, 2, 4)

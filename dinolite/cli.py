@@ -167,14 +167,27 @@ def check(
 ) -> None:
     """Check this installation, or the settings of a recipe, which are printed in full."""
     from dinolite.config import load_config, to_toml
-    from dinolite.exercises.progress import all_progress
     from dinolite.installation import describe_installation
 
     if recipe is not None:
         typer.echo(to_toml(load_config(recipe, overrides or [])))
         return
-    for line in all_progress() if exercises else describe_installation():
+    for line in solved_exercises() if exercises else describe_installation():
         typer.echo(line)
+
+
+def solved_exercises() -> list[str]:
+    """A line for each lesson, from whatever course is installed beside this package.
+
+    Raises:
+        ValueError: none is.
+    """
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="dinolite.exercises")
+    if not found:
+        raise ValueError("no course is installed here; from a clone: pip install -e '.[course]'")
+    return [line for door in found for line in door.load()()]
 
 
 def main() -> None:

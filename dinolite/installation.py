@@ -12,7 +12,7 @@ from dinolite.config import load_config, recipe_names
 from dinolite.distributed import pick_device
 from dinolite.models.sizes import build_backbone
 
-LIBRARIES = ("torch", "torchvision", "timm", "jupyterlab")
+LIBRARIES = ("torch", "torchvision", "timm")
 
 
 def describe_installation() -> Iterator[str]:

@@ -2,13 +2,23 @@
 nowhere else. Names and defaults are those of the official `configs/ssl_default_config.yaml` unless
 said otherwise; durations are iterations everywhere (the official "epoch" is 1250 of them)."""
 
-from typing import Annotated, Literal  # noqa: I001  # the last import in two lines
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from dinolite.setting_types import (
-    Arch, Count, Factor, Fraction, Iterations, Range, Rate, Schedule, Section, Triple, Weight,
-)  # fmt: skip
+    Arch,
+    Count,
+    Factor,
+    Fraction,
+    Iterations,
+    Range,
+    Rate,
+    Schedule,
+    Section,
+    Triple,
+    Weight,
+)
 
 
 class DataConfig(Section):

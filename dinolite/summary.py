@@ -21,12 +21,7 @@ from dinolite.eval.features import extract_features, extract_patches, pixel_feat
 from dinolite.eval.knn import best_pixel_knn, knn_accuracy
 from dinolite.eval.linear import ridge_probe
 from dinolite.eval.online import evaluation_pictures, evaluation_side
-from dinolite.eval.segmentation import (
-    confusion_matrix,
-    miou,
-    pixel_patches,
-    segmentation_probe,
-)
+from dinolite.eval.segmentation import confusion_matrix, miou, pixel_patches, segmentation_probe
 from dinolite.files import write_text
 from dinolite.models.pretrained import load
 from dinolite.models.sizes import build_backbone

@@ -12,7 +12,7 @@ from hypothesis import settings
 # Before anything imports dinolite. A tensor that contradicts its annotation fails the test; an int
 # passes for a float, as type checkers have it (PEP 484).
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-jaxtyping.install_import_hook("dinolite", CHECKER)
+jaxtyping.install_import_hook(["dinolite", "dinolite_course"], CHECKER)
 
 # No example data base, no deadline: a property fails for its own sake, not for a busy machine's.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

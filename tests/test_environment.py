@@ -23,6 +23,7 @@ def name(requirement: str) -> str:
 
 
 DEPENDENCIES = {name(d) for d in PROJECT["dependencies"]}
+COURSE = {name(d) for d in PROJECT["optional-dependencies"]["course"]}
 DEV = {name(d) for d in PROJECT["optional-dependencies"]["dev"]}
 
 
@@ -35,7 +36,11 @@ def imported_packages(folder: Path) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 found.add((node.module or "").split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"dinolite", "tools", "conftest"}
+    return (
+        found
+        - set(sys.stdlib_module_names)
+        - {*("dinolite", "dinolite_course", "tools", "conftest")}
+    )
 
 
 def missing(folder: str, listed: set[str]) -> set[str]:
@@ -54,7 +59,7 @@ def test_environment_yml_points_to_pyproject() -> None:
     assert CONDA["name"] == PROJECT["name"]
     assert "conda-forge" in CONDA["channels"]
     assert "pip" in plain, "a pip: section needs pip itself"
-    assert pip == ["-e .[dev]"], "packages are listed in pyproject.toml alone"
+    assert pip == ["-e .[course,dev]"], "packages are listed in pyproject.toml alone"
     assert not {name(d) for d in plain} & DEPENDENCIES, "named in both places"
 
 
@@ -66,11 +71,16 @@ def test_environment_yml_has_the_oldest_python() -> None:
 
 def test_no_package_is_listed_twice() -> None:
     assert len(DEPENDENCIES) == len(PROJECT["dependencies"])
-    assert not DEPENDENCIES & DEV
+    assert not DEPENDENCIES & DEV and not DEPENDENCIES & COURSE and not COURSE & DEV
 
 
 @pytest.mark.parametrize(
-    ("folder", "listed"), [("dinolite", DEPENDENCIES), ("tools", DEPENDENCIES | DEV)]
+    ("folder", "listed"),
+    [
+        ("dinolite", DEPENDENCIES),
+        ("lessons/dinolite_course", DEPENDENCIES | COURSE),
+        ("tools", DEPENDENCIES | COURSE | DEV),
+    ],
 )
 def test_every_import_is_a_dependency(folder: str, listed: set[str]) -> None:
     assert missing(folder, listed) == set()

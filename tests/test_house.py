@@ -1,11 +1,12 @@
-"""The house rules a machine can keep: sizes, manners, paths, links, linter, type checker."""
+"""The house rules that a machine can keep: who imports whom, functions of a size one can read, what
+the repository may hold, and its tools content.
+"""
 
 import ast
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,31 +14,106 @@ import pytest
 from tools.lesson import dead_links
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "dinolite"
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+PACKAGE, COURSE = ROOT / "dinolite", ROOT / "lessons" / "dinolite_course"
+TREES = {
+    path: ast.parse(path.read_text("utf8"))
+    for folder in (PACKAGE, COURSE)
+    for path in sorted(folder.rglob("*.py"))
+}
+HEAVY = {"timm", "torchvision", "matplotlib", "skimage", "sklearn", "tornado"}
+DRAWS = re.compile(r"dinolite/(viz/|report|show|explore/server)|dinolite_course/")
 
-HEAVY = {"timm", "torchvision", "matplotlib", "skimage", "sklearn"}
-DRAWS = [
-    PACKAGE / "viz",
-    PACKAGE / "exercises",
-    PACKAGE / "show.py",
-]  # imported by those who want pictures
+# What a folder of the package may not know, since it must work without it.
+NEVER = {
+    "dinolite": ("dinolite_course",),
+    "dinolite.layers": ("models", "loss", "data", "train", "eval", "viz", "explore"),
+    "dinolite.loss": ("models", "data", "train", "eval", "viz", "explore"),
+    "dinolite.models": ("loss", "data", "train", "eval", "viz", "explore"),
+    "dinolite.data": ("layers", "loss", "models", "train", "eval", "viz", "explore"),
+    "dinolite.eval": ("train", "viz", "explore"),  # any backbone
+    "dinolite.viz": ("train", "eval", "models", "explore"),
+    "dinolite.train": ("viz", "explore"),
+}
 
 
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def module_name(path: Path) -> str:
+    """`dinolite/layers/block.py` -> `dinolite.layers.block`; `__init__` is the folder itself."""
+    folder = PACKAGE if path.is_relative_to(PACKAGE) else COURSE
+    parts = path.relative_to(folder.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def functions(source: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(source):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+MODULES = {module_name(path): tree for path, tree in TREES.items()}
 
 
-def forbidden_calls(source: ast.Module) -> Iterator[tuple[int, str]]:
+def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """Our modules that a module imports, functions included; whether for annotations alone."""
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
+    typed = [n for n in blocks if ast.unparse(n.test).endswith("TYPE_CHECKING")]
+    for_types = {id(n) for block in typed for n in ast.walk(block)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [part if part in MODULES else str(node.module) for part in parts]
+        else:
+            continue
+        for name in found:
+            if name.split(".")[0] in ("dinolite", COURSE.name):
+                yield name, id(node) in for_types
+
+
+def test_imports_go_down() -> None:
+    wrong = [
+        f"{name} imports {target}"
+        for name, tree in MODULES.items()
+        for target, _ in imports(tree)
+        for folder, never in NEVER.items()
+        if f"{name}.".startswith(f"{folder}.")
+        for bad in never
+        if f"{target}.".startswith(f"{bad}." if bad == COURSE.name else f"dinolite.{bad}.")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_import_cycles() -> None:
+    """Every module can be put after those that it imports."""
+    left = {
+        name: {t for t, for_types in imports(tree) if not for_types and t != name}
+        for name, tree in MODULES.items()
+    }
+    while free := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"in a circle, or behind one: {sorted(left)}"
+
+
+def test_the_package_does_not_name_the_course() -> None:
+    suffixes = {".py", ".toml", ".html", ".js"}
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in suffixes]
+    assert files and not [path for path in files if COURSE.name in path.read_text("utf8")]
+
+
+def test_functions_can_be_read() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {f.name} has {size} lines, limit 40"
+        for path, tree in TREES.items()
+        for f in ast.walk(tree)
+        if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (size := (f.end_lineno or 0) - f.lineno + 1) > 40
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_a_file_opens_with_its_idea() -> None:
+    silent = [str(p) for p, tree in TREES.items() if tree.body and not ast.get_docstring(tree)]
+    assert not silent
+
+
+def lax_calls(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Calls that hide a mistake instead of naming it, or tie the code to one machine."""
-    for node in ast.walk(source):
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func).rpartition(".")[2]
@@ -50,30 +126,23 @@ def forbidden_calls(source: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, ".cuda()"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_size_and_manners(path: Path) -> None:
-    lines, source = path.read_text(encoding="utf-8").splitlines(), tree(path)
-    assert len(lines) <= 200, f"{len(lines)} lines: split by idea"
-    assert not [n for n, line in enumerate(lines, 1) if len(line) > 100], "lines over 100"
-    long = [
-        f"{f.name}: {size} lines"
-        for f in functions(source)
-        if (size := (f.end_lineno or 0) - f.lineno + 1) > 40
-    ]
-    assert not long
-    assert path.stat().st_size == 0 or ast.get_docstring(source), "a file opens with its idea"
-    assert not list(forbidden_calls(source))
-    assert path.stem != "utils", "name a file after its idea"
+def test_no_call_hides_a_mistake() -> None:
+    found = [(str(path), *call) for path, tree in TREES.items() for call in lax_calls(tree)]
+    assert not found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_heavy_packages_are_imported_inside_functions(path: Path) -> None:
-    top = [n for n in tree(path).body if isinstance(n, ast.Import | ast.ImportFrom)]
-    names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
-    names |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
-    if any(path.is_relative_to(place) for place in DRAWS):
-        names = {name for name in names if not name.startswith("matplotlib")}
-    assert not {name.split(".")[0] for name in names} & HEAVY
+def test_heavy_packages_are_imported_inside_functions() -> None:
+    """So that `import dinolite` costs little more than `import torch`."""
+    early = []
+    for path, tree in TREES.items():
+        top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
+        names |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
+        heavy = {name.split(".")[0] for name in names} & HEAVY
+        if DRAWS.search(path.as_posix()):
+            heavy -= {"matplotlib", "tornado"}
+        early += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(heavy)]
+    assert not early, "\n".join(early)
 
 
 # --- what the repository holds ---

@@ -17,7 +17,7 @@ from tools.output_rules import OUTPUT_RULES
 
 WORDS_IN_CELL, WORDS_IN_LESSON = 120, 3500
 LINES_IN_CELL, WIDTH, CELLS_IN_A_ROW = 40, 79, 3
-TERMS, IMPORT_LINES, BYTES = 10, 8, 1_000_000
+TERMS, IMPORT_LINES, BYTES = 10, 10, 1_000_000
 SECONDS, LONG_LESSONS, LONG_SECONDS = 60, {"16", "17"}, 120
 ONLINE_LESSONS = {"22"}  # the released models: loads them, or skips where there is no network
 SECTIONS = ["Common mistakes", "Exercises", "Recap", "Sources"]

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from dinolite.config import Config
-from dinolite.eval.collages import CollageResult, collage_scores
 from dinolite.eval.features import extract_patches
 from dinolite.eval.segmentation import pixel_patches
 from dinolite.models.pretrained import OWN_WEIGHTS, load, save_backbone
 from dinolite.summary import FinishedRun, Row, classification, open_finished, segmentation
+from dinolite_course.measures.collages import CollageResult, collage_scores
 
 COLLAGE_ROWS = (
     "patches alike within a tile of a collage, AUC",

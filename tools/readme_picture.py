@@ -23,9 +23,9 @@ from dinolite.models.weight_files import read_metadata
 from dinolite.show import class_figures
 from dinolite.summary import open_finished
 from dinolite.train.state import INIT
-from dinolite.viz.film import film_figure
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.style import save_png
+from dinolite_course.figures.film import film_figure
 
 TARGETS = Path(__file__).resolve().parents[1] / "data" / "pictures"
 PICTURES = ("chelsea", "coins", "coffee", "camera", "astronaut")

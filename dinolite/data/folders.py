@@ -13,13 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from dinolite.data.decoding import (
-    SUFFIXES,
-    UnreadablePicture,
-    picture_bytes,
-    read_many,
-    show_path,
-)
+from dinolite.data.decoding import SUFFIXES, UnreadablePicture, picture_bytes, read_many, show_path
 from dinolite.data.pictures import FilePictures, ListPictures, PictureDataset, TensorPictures
 
 EVERY = 10  # without sub-folders for the splits, every tenth picture is a test picture

@@ -18,9 +18,7 @@ def to_patches(x, p):
 
 
 def to_picture(patches, h, w, p):
-    return rearrange(
-        patches, "b (h w) (p q c) -> b c (h p) (w q)", h=h, w=w, p=p, q=p
-    )
+    return rearrange(patches, "b (h w) (p q c) -> b c (h p) (w q)", h=h, w=w, p=p, q=p)
 
 
 def grey_kernels(weight):

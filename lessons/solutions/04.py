@@ -15,9 +15,7 @@ def weights_of(q, k):
 def split_qkv(qkv, h):
     B, T, width = qkv.shape
     parts = qkv.chunk(3, dim=-1)  # each [B, T, D]
-    return tuple(
-        p.view(B, T, h, width // 3 // h).transpose(1, 2) for p in parts
-    )
+    return tuple(p.view(B, T, h, width // 3 // h).transpose(1, 2) for p in parts)
 
 
 def look(q, keys, values):

@@ -1,7 +1,9 @@
 """Solutions of lesson 11. Try first: `check` in the lesson tells you what kind of wrong it is."""
 
 import math
+
 import torch
+
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 
 

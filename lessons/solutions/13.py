@@ -1,6 +1,7 @@
 """Solutions of lesson 13. Try first: `check` in the lesson tells you what kind of wrong it is."""
 
 import torch
+
 from dinolite.loss.koleo_loss import KoLeoLoss
 
 

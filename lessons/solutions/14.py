@@ -1,6 +1,7 @@
 """Solutions of lesson 14. Try first: `check` in the lesson tells you what kind of wrong it is."""
 
 import math
+
 import torch
 
 
@@ -11,9 +12,7 @@ def half_life(momentum):
 def shares(momentum, n):
     path = [torch.tensor([1.0])]
     for _ in range(n):
-        path = [momentum * share for share in path] + [
-            torch.tensor([1 - momentum])
-        ]
+        path = [momentum * share for share in path] + [torch.tensor([1 - momentum])]
     return torch.cat(path)
 
 
@@ -38,6 +37,4 @@ def teacher_age(momenta):
     for m in momenta.tolist():
         weights = [m * w for w in weights] + [1 - m]
         ages = [a + 1 for a in ages] + [0]
-    return sum(w * a for w, a in zip(weights, ages, strict=True)) / sum(
-        weights
-    )
+    return sum(w * a for w, a in zip(weights, ages, strict=True)) / sum(weights)

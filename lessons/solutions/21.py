@@ -14,9 +14,7 @@ def box_factor(n, n_train):
 
 def fitting_size(height, width, short, patch):
     scale = short / min(height, width)
-    return tuple(
-        max(1, round(side * scale / patch)) * patch for side in (height, width)
-    )
+    return tuple(max(1, round(side * scale / patch)) * patch for side in (height, width))
 
 
 def tiled_pairs(side, tile, patch, prefix):

@@ -39,7 +39,4 @@ def halved(state):
     # A handful of periods saves nothing, and all attention of all blocks turns by
     # them: rounded, every patch stands at a slightly other place. Those of the
     # released models were rounded before training; the models know no others.
-    return {
-        name: w if name.endswith("periods") else w.bfloat16()
-        for name, w in state.items()
-    }
+    return {name: w if name.endswith("periods") else w.bfloat16() for name, w in state.items()}

@@ -27,11 +27,11 @@
 import math
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, viz
+from dinolite import config
 from dinolite.data import datasets, loaders
 from dinolite.eval import features, knn
-from dinolite.exercises import check, progress
 from dinolite.train import state, train
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map

@@ -29,10 +29,9 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import viz
 from dinolite.data.photographs import photographs
-from dinolite.exercises import check, progress
 from dinolite.layers.patch_embed import PatchEmbed
+from dinolite_course import check, figures as viz, progress
 from einops import rearrange
 
 # %% [markdown]

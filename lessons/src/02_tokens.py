@@ -30,10 +30,9 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import viz
 from dinolite.data import photographs, windows
-from dinolite.exercises import check, progress
 from dinolite.models import vision_transformer, weight_files
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map

@@ -29,11 +29,10 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import viz
 from dinolite.data.photographs import photographs
-from dinolite.exercises import check, progress
 from dinolite.layers import attention, rope_position_encoding
 from dinolite.models import vision_transformer, weight_files
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map

@@ -29,10 +29,9 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import viz
 from dinolite.data.photographs import photographs
-from dinolite.exercises import check, progress
 from dinolite.layers import block, ffn_layers, norm_layers, patch_embed
+from dinolite_course import check, figures as viz, progress
 from torch import nn
 
 # %% [markdown]

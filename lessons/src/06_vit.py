@@ -30,16 +30,15 @@ import inspect
 import matplotlib.pyplot as plt
 import timm
 import torch
-from dinolite import exercises, viz
 from dinolite.data.photographs import photographs
 from dinolite.layers import block, patch_embed, rope_position_encoding
 from dinolite.models import pretrained, sizes
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # Some short names. Nothing is trained today, so gradients are switched off.
 
 # %%
-check, progress = exercises.check, exercises.progress
 Block, PatchEmbed = block.SelfAttentionBlock, patch_embed.PatchEmbed
 Rope = rope_position_encoding.RopePositionEmbedding
 _ = torch.set_grad_enabled(False)

@@ -29,10 +29,10 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import settings, viz
+from dinolite import settings
 from dinolite.data import augmentations, collate, colors, resample
 from dinolite.data.photographs import photographs
-from dinolite.exercises import check, progress
+from dinolite_course import check, figures as viz, progress
 from torchvision.transforms import v2
 
 # %% [markdown]

@@ -29,11 +29,10 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import viz
 from dinolite.data import collate, masking, photographs
-from dinolite.exercises import check, progress
 from dinolite.models.weight_files import read_state_dict
 from dinolite.settings import IbotConfig
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map

@@ -30,11 +30,12 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data.photographs import photographs
 from dinolite.layers.dino_head import DINOHead
 from dinolite.models.weight_files import read_state_dict
 from dinolite.train import networks, param_groups
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map
@@ -58,7 +59,6 @@ plt.show()
 # attention; the highest score is the favourite.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 photos = photographs()
 size = {"size": (64, 64), "mode": "bilinear", "antialias": True}

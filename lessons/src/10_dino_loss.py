@@ -29,11 +29,12 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import exercises, settings, viz
+from dinolite import settings
 from dinolite.data import augmentations, photographs
 from dinolite.layers.dino_head import DINOHead
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
 from dinolite.models.weight_files import read_state_dict
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map
@@ -54,7 +55,6 @@ plt.show()
 # go straight into the head of lesson 09.
 
 # %%
-check, progress = exercises.check, exercises.progress
 DINOLoss = dino_clstoken_loss.DINOLoss
 F = torch.nn.functional
 crops = {"global_crops_size": 32, "local_crops_size": 16}

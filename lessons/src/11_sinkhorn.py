@@ -31,16 +31,15 @@ import inspect
 import math
 import matplotlib.pyplot as plt
 import torch
-from dinolite import exercises, viz
 from dinolite.data.photographs import photographs
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
 from dinolite.models import weight_files
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # Some short names.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 SoftmaxCenter = dino_clstoken_loss.SoftmaxCenter
 dino_loss = dino_clstoken_loss.DINOLoss(student_temp=0.1)

@@ -29,18 +29,18 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import exercises, settings, viz
+from dinolite import settings
 from dinolite.data import collate, photographs
 from dinolite.layers import dino_head
 from dinolite.loss import ibot_patch_loss, sinkhorn_knopp
 from dinolite.models import vision_transformer, weight_files
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # Some short names. Everything below has $K = 16$
 # [prototypes](GLOSSARY.md#prototype).
 
 # %%
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 ViT = vision_transformer.DinoVisionTransformer
 DINOHead = dino_head.DINOHead

@@ -28,11 +28,11 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import exercises, viz
 from dinolite.data import windows
 from dinolite.layers import dino_head
 from dinolite.loss import koleo_loss
 from dinolite.models import vision_transformer, weight_files
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map
@@ -52,7 +52,6 @@ plt.show()
 # our material.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 KoLeoLoss = koleo_loss.KoLeoLoss
 images, labels = windows.make_windows(48, "train", seed=0)

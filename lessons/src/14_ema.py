@@ -30,17 +30,17 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, models, viz
+from dinolite import config, models
 from dinolite.data import collate, datasets, loaders
 from dinolite.eval import features, online
 from dinolite.train import ema, param_groups, ssl_meta_arch, state, train
 from dinolite.train.cosine_lr_scheduler import cosine_schedule
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # Some short names.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F, CPU = torch.nn.functional, torch.device("cpu")
 read = models.weight_files.read_state_dict
 Arch = ssl_meta_arch.SSLMetaArch

@@ -30,11 +30,12 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data import augmentations, collate, photographs
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models import weight_files
 from dinolite.train import param_groups, ssl_meta_arch, state, train
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # ## The map
@@ -54,7 +55,6 @@ plt.show()
 # tells what it is. The rest comes from the recipe `demo`.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F, GRADS = torch.nn.functional, torch.nn.utils
 sizes = {
     "student": {"patch_size": 8, "embed_dim": 48, "depth": 2},

@@ -30,13 +30,13 @@ import inspect
 import matplotlib.pyplot as plt
 import tempfile
 import torch
-from dinolite import config, exercises, metrics, models, viz
+from dinolite import config, metrics, models
 from dinolite.data import datasets, loaders
 from dinolite.eval import knn, online
 from dinolite.train import cosine_lr_scheduler, param_groups, state, train
+from dinolite_course import check, figures as viz, progress
 
 # %%
-check, progress = exercises.check, exercises.progress
 CPU, PI = torch.device("cpu"), torch.pi
 clip_grad_norm_ = torch.nn.utils.clip_grad_norm_
 read = models.weight_files.read_state_dict

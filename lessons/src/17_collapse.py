@@ -30,17 +30,17 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data import loaders, pictures, windows
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
 from dinolite.models import weight_files
 from dinolite.train import monitors, state, train
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # Some short names.
 
 # %%
-check, progress = exercises.check, exercises.progress
 entropy, spread = monitors.entropy, monitors.spread
 F = torch.nn.functional
 CPU = torch.device("cpu")

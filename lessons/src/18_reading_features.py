@@ -28,10 +28,11 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data import mosaics, photographs, samplers, scenes, windows
 from dinolite.eval import features, knn, linear, segmentation
 from dinolite.models import pretrained, sizes
+from dinolite_course import check, figures as viz, progress
 from sklearn import cluster, linear_model, metrics, neighbors
 
 # %% [markdown]
@@ -56,7 +57,6 @@ plt.show()
 # right once in 16 times, 6 %.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F, NAMES, C = torch.nn.functional, windows.CLASSES, len(windows.CLASSES)
 torch.manual_seed(samplers.seed_of(0, 0))  # seed 0: the start of the run
 student = config.load_config("tiny").student

@@ -20,7 +20,7 @@
 # |---|---|
 # | you need | lessons 04, 06, 18 |
 # | time | 45 minutes |
-# | module | `dinolite/viz/` |
+# | module | `lessons/dinolite_course/figures/` |
 # | official | `notebooks/pca.ipynb` |
 # | paper | DINOv3 Sec. 6.1.1, Figs. 3, 6, 13; DINO Sec. 4.2.2 |
 
@@ -28,10 +28,12 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, explore, viz
+from dinolite import config, explore
 from dinolite.data import photographs, samplers, scenes
-from dinolite.eval import correspondence, features, segmentation
+from dinolite.eval import features, segmentation
 from dinolite.models import pretrained, sizes
+from dinolite_course import check, explorer, figures as viz, progress
+from dinolite_course.measures import correspondence
 from sklearn import decomposition
 
 # %% [markdown]
@@ -53,7 +55,6 @@ plt.show()
 # step.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 torch.manual_seed(samplers.seed_of(0, 0))  # seed 0: the start of the run
 student = config.load_config("tiny").student
@@ -677,7 +678,7 @@ eyes = {"trained": explore.NetSource(nets["trained"], **HOW, grey=True)}
 eyes["untrained"] = explore.NetSource(nets["untrained"], **HOW, grey=True)
 eyes["raw pixels"] = explore.PixelSource(8)
 shown = {name: whole[name] for name in ["chelsea", "camera", "rocket"]}
-explore.patch_explorer(shown, eyes, width=480)
+explorer.patch_explorer(shown, eyes, width=480)
 
 # %% [markdown]
 # *Figure: controls; below them cat, man and rocket, then the similarity of every

@@ -29,17 +29,17 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data import loaders, mosaics, pictures, windows
 from dinolite.eval import features, knn, segmentation
 from dinolite.models import pretrained, weight_files
 from dinolite.train import gram, ssl_meta_arch, state, train
+from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
 # Some short names.
 
 # %%
-check, progress = exercises.check, exercises.progress
 GramLoss = ssl_meta_arch.GramLoss  # of dinolite/loss/gram_loss.py
 F = torch.nn.functional
 CPU = torch.device("cpu")
@@ -172,7 +172,7 @@ print("still above untrained:   ", natural[3]["AUC"] > untrained["AUC"] + 0.02)
 # - CLS and patches do not grow alike.
 #
 # Both AUCs also reward knowing the *place*: tiles always meet in the middle, so row
-# and column alone reach 88 at same distance (`dinolite/eval/collages.py`). mIoU
+# and column alone reach 88 at same distance (`measures/collages.py`). mIoU
 # is free of it.
 
 # %% [markdown]

@@ -30,16 +30,17 @@ import inspect
 import matplotlib.pyplot as plt
 import timm
 import torch.utils.flop_counter
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data import photographs, samplers, windows
-from dinolite.eval import features, knn, linear, resolution, segmentation
+from dinolite.eval import features, knn, linear, segmentation
 from dinolite.models import pretrained, sizes, vision_transformer
+from dinolite_course import check, figures as viz, progress
+from dinolite_course.measures import resolution
 
 # %% [markdown]
 # Some short names.
 
 # %%
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 Rope = vision_transformer.RopePositionEmbedding  # layers/rope_position_...
 _ = torch.set_grad_enabled(False)  # nothing is trained today

@@ -30,10 +30,12 @@ import inspect
 import matplotlib.pyplot as plt
 import timm
 import torch
-from dinolite import config, exercises, viz
+from dinolite import config
 from dinolite.data import datasets, decoding, photographs, samplers
-from dinolite.eval import features, knn, published
+from dinolite.eval import features, knn
 from dinolite.models import keymaps, pretrained, released, sizes, weight_files
+from dinolite_course import check, figures as viz, progress
+from dinolite_course.measures import published
 
 # %% [markdown]
 # ## The switch
@@ -47,7 +49,6 @@ from dinolite.models import keymaps, pretrained, released, sizes, weight_files
 WEIGHTS = None  # yours: "vit_small_patch16_dinov3_qkvb", or a path
 CATS = None  # yours: the path of a picture, see "Is it the released model?"
 ARCH = "dinov3_vits16"
-check, progress = exercises.check, exercises.progress
 F = torch.nn.functional
 torch.manual_seed(0)
 if WEIGHTS is None:

@@ -29,14 +29,14 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, exercises, launching, recipe_files, sharding, viz
+from dinolite import config, recipe_files, sharding
 from dinolite.data import loaders, photographs
 from dinolite.loss import koleo_loss, sinkhorn_knopp
 from dinolite.models import pretrained, vision_transformer, weight_files
-from dinolite.train import monitors, networks, rehearsal, state
+from dinolite.train import monitors, networks, state
+from dinolite_course import check, figures as viz, processes, progress
 
 # %%
-check, progress = exercises.check, exercises.progress
 load_config, F = config.load_config, torch.nn.functional
 ViT = vision_transformer.DinoVisionTransformer
 sinkhorn = sinkhorn_knopp.sinkhorn_knopp
@@ -642,7 +642,7 @@ print(inspect.getsource(sharding.shard))
 # other lines are for GPUs, threads and the network.)
 
 # %%
-print(inspect.getsource(launching.environment))
+print(inspect.getsource(processes.environment))
 
 # %% [markdown]
 # Now the real thing: the recipe `demo` on the sixteen photographs, 8 a step, its
@@ -660,13 +660,13 @@ everyone = ["train.device=cpu", "dino.koleo_loss_distributed=true"]
 everyone += ["data.dataset=photos", "data.image_size=64"]
 everyone += ["dino.koleo_loss_weight=1.0"]  # to see it
 whole = load_config("demo", [*everyone, "train.batch_size_per_gpu=8"])
-one = rehearsal.rehearse(whole, rehearsal.pictures(whole), steps=4)
+one = processes.rehearse(whole, processes.pictures(whole), steps=4)
 half = [*everyone, "train.batch_size_per_gpu=4"]
 variants = {"DDP": [*half, "train.parallel=ddp"]}
 if sharding.can_share_on_cpu():
     variants["FSDP2"] = [*half, "train.parallel=fsdp2"]
 variants["own neighbours"] = [*half, "dino.koleo_loss_distributed=false"]
-two = rehearsal.with_processes(2, "demo", variants, steps=4)
+two = processes.with_processes(2, "demo", variants, steps=4)
 print("steps", len(one.said), "tensors", len(one.tensors))
 
 # %% [markdown]
@@ -680,12 +680,12 @@ def close(name):
         abs(a["total_loss"] - b["total_loss"]) < 1e-5 * b["total_loss"]
         for a, b in zip(two[name].said, one.said, strict=True)
     ]
-    return rehearsal.difference(two[name], one) < 1e-5 and all(losses)
+    return processes.difference(two[name], one) < 1e-5 and all(losses)
 
 
 right = [name for name in two if name != "own neighbours"]
 print("two processes = one process:", all(close(name) for name in right))
-print("bit for bit:", rehearsal.difference(two["DDP"], one) == 0)
+print("bit for bit:", processes.difference(two["DDP"], one) == 0)
 print("own neighbours = one process:", close("own neighbours"))
 lines = {"one process": one, **two}
 lines = {k: [s["total_loss"] for s in r.said] for k, r in lines.items()}

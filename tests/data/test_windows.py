@@ -8,13 +8,7 @@ from torch import Tensor
 
 from dinolite.data import photographs as photographs_module
 from dinolite.data.photographs import grey_photographs, photograph_path
-from dinolite.data.windows import (
-    CLASSES,
-    _resize_weights,
-    make_windows,
-    photographs,
-    window_boxes,
-)
+from dinolite.data.windows import CLASSES, _resize_weights, make_windows, photographs, window_boxes
 
 SHAPES = {name: tuple(p.shape) for name, p in zip(CLASSES, grey_photographs(), strict=True)}
 

@@ -10,12 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from dinolite.eval import knn
-from dinolite.eval.knn import (
-    knn_accuracy,
-    knn_classify,
-    nearest,
-    nearest_pictures,
-)
+from dinolite.eval.knn import knn_accuracy, knn_classify, nearest, nearest_pictures
 
 CLASSES = 4
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from dinolite.data.photographs import photographs
 from dinolite.explore.gallery import UPLOAD_BYTES, UPLOADS, Gallery, Question
 from dinolite.explore.sources import UNTRAINED, NetSource, PixelSource, colours, open_sources
-from dinolite.explore.widget import patch_explorer
+from dinolite_course.explorer import patch_explorer
 
 NAMES = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
 

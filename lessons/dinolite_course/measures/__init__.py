@@ -1,0 +1,1 @@
+"""Measurements that only lessons and benchmarks use."""
