@@ -10,9 +10,10 @@ import torch
 
 from benchmarks.record import Table, device, print_table, start
 from benchmarks.timing import alternate
-from dinolite.data.augmentations import BatchedAugmentation, DataAugmentationDINO
+from dinolite.config import CropsConfig
+from dinolite.data.augmentations import DataAugmentationDINO
+from dinolite.data.batched_augmentations import BatchedAugmentation
 from dinolite.data.scenes import make_scenes
-from dinolite.settings import CropsConfig
 
 # picture side, global crops, local crops (pixels)
 SIZES = ((32, 24, 12), (96, 64, 24), (256, 224, 96))

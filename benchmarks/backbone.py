@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.record import Table, device, print_table, start
 from benchmarks.timing import alternate, ratios
 from dinolite.config import StudentConfig
-from dinolite.models.sizes import SIZES, build_backbone
+from dinolite.models.vision_transformer import SIZES, build_backbone
 
 TIMM = {"vit_small": "vit_small_patch16_dinov3", "vit_base": "vit_base_patch16_dinov3",
         "vit_large": "vit_large_patch16_dinov3"}  # fmt: skip

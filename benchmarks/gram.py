@@ -23,17 +23,16 @@ from torch import Tensor, nn
 
 from benchmarks.record import Table, print_table, start
 from dinolite.config import Config, load_config
-from dinolite.data.collate import SSLBatch
+from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.mosaics import make_collages
-from dinolite.data.pictures import TensorPictures
-from dinolite.data.windows import CLASSES, make_windows
+from dinolite.data.masking import SSLBatch
+from dinolite.data.photographs import CLASSES, make_windows
+from dinolite.data.scenes import make_collages
 from dinolite.eval.features import extract_features, extract_patches, preprocess
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.segmentation import patch_labels, patch_similarity_auc, segmentation_probe
 from dinolite.train.ssl_meta_arch import SSLMetaArch, Targets, Views
-from dinolite.train.state import TrainState, make_state
-from dinolite.train.train import train_step
+from dinolite.train.train import TrainState, make_state, train_step
 from dinolite_course.measures.collages import auc_at_same_distance
 
 EARLY = "dinolite_tiny_step02000"

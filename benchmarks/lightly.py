@@ -31,9 +31,8 @@ from dinolite.config import Config, load_config
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
 from dinolite.data.scenes import make_scenes
-from dinolite.train.run_folder import data_settings
-from dinolite.train.state import make_state
-from dinolite.train.train import train_step
+from dinolite.run_folder import data_settings
+from dinolite.train.train import make_state, train_step
 
 PICTURES, SIDE = 200, 128  # at least so many pictures, of so many pixels
 PATCH, REGISTERS, LAYERSCALE, DROP_PATH = 14, 4, 1e-5, 0.3  # 0.1 or less: theirs drops no work

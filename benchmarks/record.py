@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import typer
 
-from dinolite.provenance import commit
+from dinolite.run_folder import commit
 
 RECORDS = Path(__file__).resolve().parent / "records"
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "lightly-train", "numpy")

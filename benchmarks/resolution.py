@@ -20,16 +20,14 @@ from torch import Tensor, nn
 
 from benchmarks.record import Table, print_table, start
 from dinolite.config import Config, load_config
+from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.mosaics import make_collages, make_mosaics
-from dinolite.data.photographs import photographs
-from dinolite.data.pictures import TensorPictures
-from dinolite.data.windows import CLASSES, make_windows
+from dinolite.data.photographs import CLASSES, make_windows, photographs
+from dinolite.data.scenes import make_collages, make_mosaics
 from dinolite.eval.features import extract_features, extract_patches, square
 from dinolite.eval.knn import knn_accuracy
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
-from dinolite.train.state import TrainState, make_state
-from dinolite.train.train import train_step
+from dinolite.train.train import TrainState, make_state, train_step
 from dinolite_course.measures.collages import auc_at_same_distance
 from dinolite_course.measures.resolution import agreement
 

@@ -9,12 +9,11 @@ import typer
 
 from benchmarks.record import device
 from dinolite.config import load_config
-from dinolite.data.collate import SSLBatch
-from dinolite.data.datasets import load_pictures
+from dinolite.data.datasets import PictureDataset, load_pictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.pictures import PictureDataset
-from dinolite.train.run_folder import data_settings
-from dinolite.train.state import TrainState, make_state
+from dinolite.data.masking import SSLBatch
+from dinolite.run_folder import data_settings
+from dinolite.train.train import TrainState, make_state
 
 Recipe = Annotated[str, typer.Argument(help="a recipe's name, or a TOML file")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value")]

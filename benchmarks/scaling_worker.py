@@ -9,18 +9,18 @@ import sys
 import torch
 
 from benchmarks.scaling import seconds_of_steps
-from dinolite import distributed
+from dinolite import parallel
 from dinolite.config import load_config
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    with distributed.processes(torch.device("cpu")):
+    with parallel.processes(torch.device("cpu")):
         seconds = seconds_of_steps(int(sys.argv[1]))
-        batch = load_config("demo").train.batch_size_per_gpu * distributed.world_size()
-        if distributed.is_main():
+        batch = load_config("demo").train.batch_size_per_gpu * parallel.world_size()
+        if parallel.is_main():
             print(1e3 * seconds / batch)
-        distributed.barrier()
+        parallel.barrier()
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from benchmarks.record import Table, print_table, start
 from benchmarks.runs import Overrides, Recipe, open_recipe, sizes_of, table_name
 from benchmarks.timing import synchronize
-from dinolite import sharding
-from dinolite.data.collate import SSLBatch
+from dinolite import parallel
+from dinolite.data.masking import SSLBatch
+from dinolite.parallel import autocast
 from dinolite.train.param_groups import set_rates
-from dinolite.train.state import TrainState
-from dinolite.train.train import autocast, train_step
+from dinolite.train.train import TrainState, train_step
 
 INSIDE = ("teacher", "student", "losses", "backward")
 PARTS = ("data", *INSIDE, "clip", "optimiser", "EMA")
@@ -61,7 +61,7 @@ def step_in_parts(state: TrainState, batch: SSLBatch, clock: Clock) -> None:
         total.backward()
     with clock.part("clip"):
         for network in model.student.values():
-            sharding.clip_grad_norm_(network.parameters(), state.config.optim.clip_grad)
+            parallel.clip_grad_norm_(network.parameters(), state.config.optim.clip_grad)
     with clock.part("optimiser"):
         state.optimizer.step()
     with clock.part("EMA"):

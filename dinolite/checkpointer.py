@@ -1,13 +1,17 @@
-"""Nothing saved is ever lost: a checkpoint is written beside its place and moved there when it is
-whole, old ones go only after that, and a run continues from the newest whole one.
+"""Checkpoints: save one, remove old ones, find the newest that is whole, resume from it. A
+checkpoint is written beside its place and moved there when it is whole; old ones go only after
+that; checksums tell whether the files are still as they were written. So nothing saved is ever
+lost.
 
 Official `checkpointer/checkpointer.py`; stored by torch.distributed.checkpoint, so that a run may
 go on with another number of processes.
 """
 
+import hashlib
 import json
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +23,8 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from dinolite.distributed import barrier, is_main, rank, world_size
-from dinolite.files import sha256, sync
+from dinolite import parallel
+from dinolite.parallel import barrier, is_main, rank, world_size
 
 META, SUMS = "meta.json", ".sha256"
 
@@ -178,3 +182,71 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write: a name beside `path`, which takes its place at the end of the block."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The file with this text, as UTF-8, or as it was before."""
+    with whole(path) as temporary:
+        temporary.write_text(text, "utf8")
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder (Windows cannot do the latter)."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, 64 hexadecimal digits, as `sha256sum` gives it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What killed processes were writing in a folder, but not what lies below it."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
+    """Fill both from the newest whole checkpoint, if there is one; damaged ones are named on stderr
+    and set aside.
+
+    Returns:
+        the iterations that were done, 0 without a checkpoint.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole.
+    """
+    places = checkpoints(folder)
+    for place in reversed(places):
+        wrong = parallel.from_main(damage(place) if parallel.is_main() else "")
+        if not wrong:
+            return int(load_checkpoint(place, model, optimizer)["iteration"])
+        if parallel.is_main():
+            aside = set_aside(place)
+            print(f"checkpoint {place} is damaged: {wrong}; kept as {aside}", file=sys.stderr)
+    if damaged := len(list((folder / "ckpt").glob("damaged-*"))):
+        raise CheckpointError(
+            f"none of the {damaged} checkpoints in {folder / 'ckpt'} is whole, all are damaged: "
+            "the run cannot go on. Choose another --out to start anew"
+        )
+    return 0

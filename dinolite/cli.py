@@ -6,16 +6,23 @@ Mistakes of the user end in one sentence and exit code 2; `--debug` shows the tr
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
-from dinolite import offline
+from dinolite import __version__, offline
+from dinolite.config import load_config, recipe_names
+from dinolite.models.vision_transformer import build_backbone
+from dinolite.parallel import pick_device
 
 app = typer.Typer(
     help="DINOv3 in miniature: train, evaluate and look at self-supervised vision transformers.",
@@ -56,8 +63,8 @@ def train(
     Without a recipe: `demo`, or `folder` where --data names a folder.
     """
     from dinolite.config import load_config
-    from dinolite.distributed import is_main_rank
-    from dinolite.train.interruption import RunStopped
+    from dinolite.parallel import is_main_rank
+    from dinolite.train.early_end import RunStopped
     from dinolite.train.train import train as run
 
     changes = list(overrides or [])
@@ -81,7 +88,7 @@ def train(
 
 def say_how_to_go_on(sentence: str) -> None:
     """After a run was stopped; once, however many processes there are."""
-    from dinolite.distributed import is_main_rank
+    from dinolite.parallel import is_main_rank
 
     if is_main_rank():
         again = shlex.join(["dinolite", *sys.argv[1:]])
@@ -94,7 +101,7 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Other labelled pictures: " + DATA)] = None,
 ) -> None:
     """k-NN, linear probe and segmentation of a run, beside raw pixels and an untrained net."""
-    from dinolite.summary import evaluate_run, open_finished, print_table
+    from dinolite.report import evaluate_run, open_finished, print_table
 
     print_table(evaluate_run(open_finished(run), data))
 
@@ -102,8 +109,7 @@ def evaluate(
 @app.command()
 def show(run: Run) -> None:
     """Draw report.html for a run: curves, neighbours, similarity, PCA, attention."""
-    from dinolite.show import draw_report
-    from dinolite.summary import open_finished
+    from dinolite.report import draw_report, open_finished
 
     typer.echo(f"report: {draw_report(open_finished(run))}")
 
@@ -122,7 +128,7 @@ def explore(
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ) -> None:
     """Click a patch, see its like in this and other pictures: a page for this machine only."""
-    from dinolite.explore.launch import launch
+    from dinolite.explore.server import launch
 
     launch(weights or ["dinolite_tiny"], pictures, side, port, browser, typer.echo)
 
@@ -167,7 +173,8 @@ def check(
 ) -> None:
     """Check this installation, or the settings of a recipe, which are printed in full."""
     from dinolite.config import load_config, to_toml
-    from dinolite.installation import describe_installation
+
+    pass
 
     if recipe is not None:
         typer.echo(to_toml(load_config(recipe, overrides or [])))
@@ -208,3 +215,28 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+LIBRARIES = ("torch", "torchvision", "timm")
+
+
+def describe_installation() -> Iterator[str]:
+    """One line each for versions, device, recipes and a picture sent through a small backbone.
+
+    Raises:
+        ValueError: a packaged recipe is damaged.
+    """
+    names = [f"{name} {version(name)}" for name in LIBRARIES]
+    yield f"dinolite {__version__}, Python {platform.python_version()}, {', '.join(names)}"
+    device = pick_device()
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores"
+    )
+    yield f"device: {device} ({name}, {torch.get_num_threads()} threads)"
+    for recipe in recipe_names():
+        load_config(recipe)
+    yield f"recipes: {', '.join(recipe_names())}"
+    backbone = build_backbone(load_config("demo").student, teacher=True).eval().to(device)
+    feature = backbone(torch.zeros(1, 3, 32, 32, device=device))
+    assert feature.shape == (1, backbone.embed_dim) and bool(feature.isfinite().all())
+    yield "a picture went through the demo's backbone: ok"

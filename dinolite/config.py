@@ -1,28 +1,248 @@
-"""From a recipe and a few changes to one checked `Config`: mistakes are refused, and all told at
-once, with the nearest right name.
+"""Every setting of a run: its name, type, default, meaning and allowed range; the recipes; and the
+way from a recipe and a few changes to one checked `Config`. Mistakes are refused, and all are told
+at once, with the nearest right name.
 
-Sections and names are those of `settings.py`. Official counterpart: `train.py::setup_config`.
+Names and defaults are those of the official `configs/ssl_default_config.yaml` unless said
+otherwise; durations are iterations everywhere (the official "epoch" is 1250 of them). A default
+lives here and nowhere else. Official `train.py::setup_config`, `configs/`.
 """
 
+from __future__ import annotations
+
+import difflib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dinolite import settings
-from dinolite.checks import impossible_combinations
-from dinolite.recipe_files import (
-    ConfigError,
-    did_you_mean,
-    read_recipe,
-    recipe_header,
-    recipe_names,
-    to_toml,
-    without_none,
-)
-from dinolite.setting_types import Section
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Iterations = Annotated[int, Field(ge=0)]
+Range = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+Triple = Annotated[tuple[float, float, float], Field(strict=False)]
+Factor = Annotated[float, Field(ge=1)]
+Arch = Literal[
+    "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_so400m", "vit_huge2", "vit_giant2",
+    "vit_7b",
+]  # fmt: skip
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys and wrong types are errors, and nothing changes later."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Schedule(Section):
+    """A number for every iteration; see `train/cosine_lr_scheduler.py`."""
+
+    kind: Literal["cosine", "warmup_cosine"] = "warmup_cosine"
+    """Official v1 (`CosineScheduler`) or v2 (`linear_warmup_cosine_decay`)."""
+    start: float = 0.0
+    """Value at iteration 0, if there is a warm-up."""
+    peak: Weight
+    """Value after the warm-up."""
+    end: Weight | None = None
+    """Value at the end; none = peak, that is a constant."""
+    warmup: Iterations = 0
+    """Iterations from start to peak, linearly."""
+    cosine: Count | None = None
+    """Iterations of the cosine from peak to end (warmup_cosine only); none = all that are left."""
+
+
+class DataConfig(Section):
+    dataset: str = "windows"
+    """windows, scenes, mosaics, a sum of these, photos, folder:PATH, cifar10, cifar100, stl10,
+    imagenette or imagenet."""
+    image_size: Count | None = None
+    """Longer side in pixels to which pictures are scaled when they are read; none = as they are."""
+    root: str | None = None
+    """Folder of downloaded data sets; none = data/."""
+    download: bool = False
+    """May torchvision fetch a data set that is missing?"""
+
+
+class StudentConfig(Section):
+    arch: Arch = "vit_small"
+    """A named size; the next four change parts of it."""
+    embed_dim: Count | None = None
+    depth: Count | None = None
+    num_heads: Count | None = None
+    ffn_ratio: Annotated[float, Field(gt=0)] | None = None
+    patch_size: Count = 16
+    drop_path_rate: Rate = 0.3
+    layerscale: Weight | None = 1e-5
+    ffn_layer: Literal["mlp", "swiglu", "swiglu32", "swiglu64", "swiglu128"] = "mlp"
+    norm_layer: Literal["layernorm", "layernormbf16", "rmsnorm"] = "layernorm"
+    qkv_bias: bool = True
+    proj_bias: bool = True
+    ffn_bias: bool = True
+    mask_k_bias: bool = False
+    n_storage_tokens: Annotated[int, Field(ge=0)] = 0
+    untie_cls_and_patch_norms: bool = False
+    untie_global_and_local_cls_norm: bool = False
+    pos_embed_rope_base: Annotated[float, Field(gt=0)] | None = 100.0
+    pos_embed_rope_min_period: Annotated[float, Field(gt=0)] | None = None
+    pos_embed_rope_max_period: Annotated[float, Field(gt=0)] | None = None
+    pos_embed_rope_normalize_coords: Literal["separate", "min", "max"] = "separate"
+    pos_embed_rope_shift_coords: Weight | None = None
+    pos_embed_rope_jitter_coords: Factor | None = None
+    pos_embed_rope_rescale_coords: Factor | None = None
+    resume_from_teacher_chkpt: str = ""
+    """Start from these backbone weights (a file or a name that `models.pretrained.load` knows)."""
+
+
+class HeadConfig(Section):
+    loss_weight: Weight = 1.0
+    head_n_prototypes: Count = 65536
+    """K; choose it near the number of teacher crops of a whole batch (see the entropy floor)."""
+    head_bottleneck_dim: Count = 256
+    head_nlayers: Count = 3
+    head_hidden_dim: Count = 2048
+    head_last_layer_std: Annotated[float, Field(gt=0)] = 0.02
+    """Spread of the prototypes at the start; more (0.1) makes small, short runs get going."""
+
+
+class DinoConfig(HeadConfig):
+    global_ignore_diagonal: bool = True
+    """Leave out the pairs of a student crop with the teacher's view of the same crop."""
+    koleo_loss_weight: Weight = 0.1
+    koleo_loss_distributed: bool = False
+    """Search neighbours among the samples of all processes."""
+    koleo_topk: Count = 1
+    koleo_distributed_loss_group_size: Count | None = None
+    """Samples per neighbour search; none = all of the batch of all processes."""
+    reweight_dino_local_loss: bool = False
+    local_loss_weight_schedule: Schedule = Schedule(start=0.5, peak=0.5)
+
+
+class IbotConfig(HeadConfig):
+    mask_sample_probability: Fraction = 0.5
+    """Share of the global crops that are masked."""
+    mask_ratio_min_max: Range = (0.1, 0.5)
+    """Share of the patches that is hidden in a masked crop."""
+    mask_random_circular_shift: bool = False
+
+
+class GramConfig(Section):
+    use_loss: bool = False
+    loss_weight: Weight = 1.0
+    loss_weight_schedule: Schedule | None = None
+    ema_teacher: bool = False
+    """Anchor to the current teacher instead of a frozen gram teacher."""
+    ckpt: str | None = None
+    """Weights of the gram teacher at the start."""
+    it_load_ema_teacher: Annotated[int, Field(ge=-1)] = -1
+    """Copy the teacher into the gram teacher right before this iteration; -1 = never."""
+    rep_update: bool = True
+    """Copy it again from time to time:"""
+    update_frequency: Count = 50_000
+    it_first_update: Iterations = 0
+    max_updates: Iterations | None = None
+    normalized: bool = True
+    img_level: bool = False
+    """Compare patches within an image; false = within the whole batch."""
+    remove_neg: bool = False
+    remove_only_teacher_neg: bool = False
+    tokens_used: Literal["all", "masked", "unmasked"] = "all"
+    global_teacher_resize_method: Literal["bicubic", "bilinear"] = "bicubic"
+    global_teacher_resize_antialias: bool = False
+
+
+class CropsConfig(Section):
+    global_crops_size: Count = 224
+    global_crops_scale: Range = (0.32, 1.0)
+    local_crops_number: Count = 8
+    local_crops_size: Count = 96
+    local_crops_scale: Range = (0.05, 0.32)
+    gram_teacher_crops_size: Count | None = None
+    gram_teacher_no_distortions: bool = False
+    horizontal_flips: bool = True
+    share_color_jitter: bool = False
+    """One colour change for all crops of a picture."""
+    color_jitter_prob: Fraction = 0.8
+    brightness: Weight = 0.4
+    contrast: Weight = 0.4
+    saturation: Weight = 0.2
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    grayscale_prob: Fraction = 0.2
+    blur_prob: Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)] = (0.0, 0.9, 0.5)
+    """First global, second global (which alone is solarised), local crops. The official YAML says
+    1, 0.1, 0.5 and its code inverts them; the released models were trained with these."""
+    blur_sigma: Annotated[tuple[float, float], Field(strict=False)] = (0.1, 2.0)
+    """Range in pixels; the kernel has 9 x 9."""
+    solarize_prob: Fraction = 0.2
+    rgb_mean: Triple = (0.485, 0.456, 0.406)
+    rgb_std: Triple = (0.229, 0.224, 0.225)
+    pipeline: Literal["batched", "per_image"] = "batched"
+    """Batched tensors on the training device, or torchvision per picture in the workers."""
+
+
+class OptimConfig(Section):
+    lr: Schedule = Schedule(kind="cosine", peak=1e-3, end=1e-6, warmup=12_500)
+    weight_decay: Schedule = Schedule(kind="cosine", peak=0.04, end=0.4)
+    freeze_last_layer: Iterations = 1250
+    """Iterations during which the prototypes' learning rate is 0."""
+    scaling_rule: Literal["sqrt_wrt_1024", "linear_wrt_256", "off"] = "sqrt_wrt_1024"
+    """lr x 4 sqrt(batch / 1024), or x batch / 256; batch = pictures of all processes together."""
+    clip_grad: Annotated[float, Field(gt=0)] = 3.0
+    patch_embed_lr_mult: Weight = 0.2
+    layerwise_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    adamw_beta1: Rate = 0.9
+    adamw_beta2: Rate = 0.999
+
+
+class TeacherConfig(Section):
+    momentum: Schedule = Schedule(kind="cosine", peak=0.992, end=1.0)
+    temp: Schedule = Schedule(kind="cosine", start=0.04, peak=0.07, warmup=37_500)
+    centering: Literal["sinkhorn_knopp", "centering"] = "sinkhorn_knopp"
+
+
+class TrainConfig(Section):
+    iterations: Count = 125_000
+    batch_size_per_gpu: Count = 64
+    """Pictures of one process; to go on with another number of them, keep the product the same."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    num_workers: Annotated[int, Field(ge=0)] = 10
+    device: str = "auto"
+    """auto = cuda where there is one, else cpu."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the matrix products (autocast); auto = bfloat16 on cuda, float32 elsewhere."""
+    compile: bool = True
+    """torch.compile of every block, on cuda only."""
+    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    """With several processes: everyone holds all of the model, or a share of every layer."""
+    checkpointing_full: bool = False
+    """Forget what is inside the student's blocks and compute it again in the backward pass."""
+    output_dir: str = "runs/run"
+    log_every: Count = 10
+
+
+class EvaluationConfig(Section):
+    eval_period_iterations: Count = 12_500
+    """k-NN of the teacher every so many iterations, and at the end."""
+    dataset: str | None = None
+    """Data set with labels; none = that of [data], if it has labels."""
+    image_size: Count | None = None
+    """Side of the pictures in pixels; none = as they are, or the global crop's if those differ."""
+    max_train: Count = 50_000
+    """At most so many pictures of the train split make the bank."""
+    knn_k: Count = 20
+
+
+class CheckpointingConfig(Section):
+    period: Count = 3750
+    max_to_keep: Count = 3
+
 
 __all__ = [
     "Config",
@@ -36,22 +256,19 @@ __all__ = [
 
 
 class Config(Section):
-    """All sections of `settings.py`."""
+    """All settings of a run, in sections."""
 
-    data: settings.DataConfig = settings.DataConfig()
-    student: settings.StudentConfig = settings.StudentConfig()
-    dino: settings.DinoConfig = settings.DinoConfig()
-    ibot: settings.IbotConfig = settings.IbotConfig()
-    gram: settings.GramConfig = settings.GramConfig()
-    crops: settings.CropsConfig = settings.CropsConfig()
-    optim: settings.OptimConfig = settings.OptimConfig()
-    teacher: settings.TeacherConfig = settings.TeacherConfig()
-    train: settings.TrainConfig = settings.TrainConfig()
-    evaluation: settings.EvaluationConfig = settings.EvaluationConfig()
-    checkpointing: settings.CheckpointingConfig = settings.CheckpointingConfig()
-
-
-StudentConfig = settings.StudentConfig
+    data: DataConfig = DataConfig()
+    student: StudentConfig = StudentConfig()
+    dino: DinoConfig = DinoConfig()
+    ibot: IbotConfig = IbotConfig()
+    gram: GramConfig = GramConfig()
+    crops: CropsConfig = CropsConfig()
+    optim: OptimConfig = OptimConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpointing: CheckpointingConfig = CheckpointingConfig()
 
 
 def load_config(
@@ -146,3 +363,212 @@ def without_paths(tree: Mapping[str, Any], paths: list[tuple[Any, ...]]) -> dict
         elif isinstance(value, dict) and all(inner):
             out[key] = without_paths(value, inner)
     return out
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used; the message has one line for each mistake."""
+
+
+def recipe_names() -> list[str]:
+    """The packaged recipes."""
+    folder = files("dinolite") / "recipes"
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
+
+
+def read_recipe(recipe_or_path: str | Path) -> dict[str, Any]:
+    """The settings in a recipe, unchecked."""
+    path = Path(recipe_or_path)
+    if str(recipe_or_path) in recipe_names():
+        text = (files("dinolite") / "recipes" / f"{recipe_or_path}.toml").read_text("utf8")
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text("utf8")
+    else:
+        raise ConfigError(
+            f"recipe {str(recipe_or_path)!r} is neither a packaged recipe "
+            f"({', '.join(recipe_names())}) nor a .toml file"
+            + did_you_mean(str(recipe_or_path), recipe_names())
+        )
+    try:
+        return without_none(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {str(recipe_or_path)!r} is not valid TOML: {error}") from None
+
+
+def recipe_header(name: str) -> str:
+    """The comment at the top of a packaged recipe: what it is for, what it costs and reaches."""
+    lines = (files("dinolite") / "recipes" / f"{name}.toml").read_text("utf8").splitlines()
+    return "\n".join(line.strip("# ") for line in takewhile(lambda x: x.startswith("#"), lines))
+
+
+def without_none(value: Any) -> Any:
+    """TOML has no null: the word "none" stands for it."""
+    if isinstance(value, dict):
+        return {k: without_none(v) for k, v in value.items()}
+    return None if value == "none" else value
+
+
+def did_you_mean(word: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def to_toml(model: BaseModel, prefix: str = "") -> str:
+    """The settings as TOML; `load_config` reads them back to an equal Config."""
+
+    def literal(value: Any) -> str:
+        if value is None:
+            return '"none"'
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, tuple | list):
+            return f"[{', '.join(literal(v) for v in value)}]"
+        if isinstance(value, str):
+            return json.dumps(value, ensure_ascii=False)
+        return repr(value)
+
+    plain, tables = [], []
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            tables.append(f"\n[{prefix}{name}]\n{to_toml(value, f'{prefix}{name}.')}")
+        else:
+            plain.append(f"{name} = {literal(value)}\n")
+    return "".join(plain + tables)
+
+
+def impossible_combinations(config: Config) -> list[str]:
+    """One sentence for every impossible combination; empty if the settings can be used."""
+    checks = [*check_model(config), *check_crops(config), *check_gram(config), *check_loop(config)]
+    return [sentence for wrong, sentence in checks if wrong]
+
+
+Check = tuple[bool, str]
+
+
+def check_model(config: Config) -> list[Check]:
+    s, d = config.student, config.dino
+    periods = (s.pos_embed_rope_min_period, s.pos_embed_rope_max_period)
+    base = s.pos_embed_rope_base
+    dims = s.embed_dim is not None and s.num_heads is not None
+    return [
+        (
+            dims and (s.embed_dim or 0) % (4 * (s.num_heads or 1)) != 0,
+            f"student.embed_dim = {s.embed_dim} must be a multiple of 4 x student.num_heads = "
+            f"{s.num_heads}",
+        ),
+        (
+            (base is None) != (None not in periods) or (base is not None and any(periods)),
+            f"student.pos_embed_rope_base = {base}, min_period = {periods[0]}, max_period = "
+            f'{periods[1]}: give the base, or both periods and base = "none"',
+        ),
+        (
+            d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed,
+            "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true",
+        ),
+        (
+            config.train.batch_size_per_gpu < 1 + d.koleo_topk
+            and d.koleo_loss_weight > 0
+            and not d.koleo_loss_distributed,
+            f"train.batch_size_per_gpu = {config.train.batch_size_per_gpu} leaves KoLeo without "
+            f"{d.koleo_topk} neighbour(s): use a larger batch or dino.koleo_loss_weight = 0",
+        ),
+    ]
+
+
+def check_crops(config: Config) -> list[Check]:
+    c, p = config.crops, config.student.patch_size
+    sizes = {
+        name: getattr(c, name)
+        for name in ("global_crops_size", "local_crops_size", "gram_teacher_crops_size")
+    }
+    ranges = {
+        "crops.global_crops_scale": c.global_crops_scale,
+        "crops.local_crops_scale": c.local_crops_scale,
+        "crops.blur_sigma": c.blur_sigma,
+        "ibot.mask_ratio_min_max": config.ibot.mask_ratio_min_max,
+    }
+    eval_size = config.evaluation.image_size
+    return [
+        *(
+            (size is not None and size % p != 0, f"crops.{name} = {size} is not a multiple of "
+             f"student.patch_size = {p}")
+            for name, size in sizes.items()
+        ),
+        *(
+            (low > high or low < 0, f"{name} = [{low}, {high}]: the first must be at most the "
+             "second")
+            for name, (low, high) in ranges.items()
+        ),
+        (min(c.global_crops_scale[0], c.local_crops_scale[0]) <= 0, "crop scales must be above 0"),
+        (c.blur_sigma[0] <= 0, f"crops.blur_sigma = {list(c.blur_sigma)} must be above 0"),
+        (min(c.rgb_std) <= 0, f"crops.rgb_std = {list(c.rgb_std)} must be above 0"),
+        (
+            eval_size is not None and eval_size % p != 0,
+            f"evaluation.image_size = {eval_size} is not a multiple of student.patch_size = {p}",
+        ),
+    ]  # fmt: skip
+
+
+def check_gram(config: Config) -> list[Check]:
+    g, size = config.gram, config.crops.gram_teacher_crops_size
+    separate = g.use_loss and not g.ema_teacher
+    return [
+        (
+            separate and g.ckpt is None and g.it_load_ema_teacher < 0,
+            "gram.use_loss needs a gram teacher: gram.ckpt, gram.it_load_ema_teacher >= 0, or "
+            "gram.ema_teacher = true",
+        ),
+        (
+            g.use_loss and g.ema_teacher and (size is not None or g.rep_update or bool(g.ckpt)),
+            "gram.ema_teacher = true anchors to the teacher's features of the same crops: it needs "
+            "gram.rep_update = false and no gram.ckpt or crops.gram_teacher_crops_size",
+        ),
+        (
+            g.remove_neg and g.remove_only_teacher_neg,
+            "gram.remove_neg and gram.remove_only_teacher_neg exclude each other",
+        ),
+        (
+            g.tokens_used != "all" and g.img_level,
+            f"gram.tokens_used = {g.tokens_used!r} needs gram.img_level = false: images differ in "
+            "how many patches are masked",
+        ),
+        (
+            config.crops.gram_teacher_no_distortions and size is None,
+            "crops.gram_teacher_no_distortions needs crops.gram_teacher_crops_size",
+        ),
+    ]
+
+
+def check_loop(config: Config) -> list[Check]:
+    total = config.train.iterations
+    schedules: dict[str, Schedule | None] = {
+        "optim.lr": config.optim.lr,
+        "optim.weight_decay": config.optim.weight_decay,
+        "teacher.momentum": config.teacher.momentum,
+        "teacher.temp": config.teacher.temp,
+        "gram.loss_weight_schedule": config.gram.loss_weight_schedule,
+        "dino.local_loss_weight_schedule": config.dino.local_loss_weight_schedule,
+    }
+    momentum, temp = config.teacher.momentum, config.teacher.temp
+    return [
+        *(
+            (s is not None and s.warmup + (s.cosine or 0) > total, f"{name} needs "
+             f"{s.warmup + (s.cosine or 0) if s else 0} iterations, train.iterations = {total}")
+            for name, s in schedules.items()
+        ),
+        (
+            max(momentum.peak, momentum.end or 0, momentum.start) > 1,
+            f"teacher.momentum goes from {momentum.peak} to {momentum.end}; it must stay in [0, 1]",
+        ),
+        (
+            temp.peak <= 0 or temp.end == 0 or (temp.warmup > 0 and temp.start <= 0),
+            "teacher.temp must be above 0 at every iteration",
+        ),
+        (
+            config.gram.it_load_ema_teacher >= total and config.gram.use_loss,
+            f"gram.it_load_ema_teacher = {config.gram.it_load_ema_teacher} is not before "
+            f"train.iterations = {total}",
+        ),
+    ]  # fmt: skip

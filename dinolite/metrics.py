@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dinolite.distributed import all_reduce, is_main, world_size
-from dinolite.files import write_text
+from dinolite.checkpointer import write_text
+from dinolite.parallel import all_reduce, is_main, world_size
 
 
 class RunningMeans:

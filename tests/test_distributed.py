@@ -9,13 +9,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from dinolite import distributed
+from dinolite import parallel
 from dinolite.config import Config, load_config
-from dinolite.data.collate import SSLBatch, draw_masks, mask_positions
-from dinolite.data.samplers import generator_of
+from dinolite.data.loaders import generator_of
+from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
-from dinolite.train.state import make_state
+from dinolite.train.train import make_state
 
 B, L = 8, 3
 
@@ -24,7 +24,7 @@ def config(centering: str, group: int | None) -> Config:
     return load_config(
         "demo",
         {
-            "train.batch_size_per_gpu": B // distributed.world_size(),
+            "train.batch_size_per_gpu": B // parallel.world_size(),
             "crops.local_crops_number": L,
             "dino.koleo_loss_distributed": True,
             "dino.koleo_distributed_loss_group_size": group,
@@ -63,9 +63,9 @@ def step(c: Config, batch: SSLBatch) -> tuple[dict[str, Tensor], dict[str, Tenso
     state = make_state(c, torch.device("cpu"))
     total, losses = state.parallel(batch, 0.05, 1.0, 1.0)
     total.backward()
-    world = distributed.world_size()
+    world = parallel.world_size()
     losses = {"total": total.detach(), **losses}
-    means = {k: distributed.all_reduce(v.detach()) / world for k, v in losses.items()}
+    means = {k: parallel.all_reduce(v.detach()) / world for k, v in losses.items()}
     return means, {n: p.grad for n, p in state.model.student.named_parameters()}
 
 
@@ -75,7 +75,7 @@ def run(rank: int, world: int, folder: str, centering: str, group: int | None) -
     result = step(config(centering, group), part_of(whole_batch(), rank, world))
     if rank == 0:
         torch.save(result, f"{folder}/result.pt")
-    distributed.barrier()  # as in `distributed.processes`
+    parallel.barrier()  # as in `distributed.processes`
     dist.destroy_process_group()
 
 
@@ -99,7 +99,7 @@ def koleo(rank: int, world: int, folder: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(8, 5)[4 * rank : 4 * rank + 4]
     values = [KoLeoLoss(distributed=True, loss_group_size=g)(x) for g in (None, 4, 8)]
-    means = [distributed.all_reduce(v) / world for v in values]
+    means = [parallel.all_reduce(v) / world for v in values]
     logits = torch.randn(5, 6)
     targets = sinkhorn_knopp(logits if rank == 0 else logits[:0], 0.1)  # one has no sample
     try:
@@ -109,7 +109,7 @@ def koleo(rank: int, world: int, folder: str) -> None:
         said = str(error)
     if rank == 0:
         torch.save((torch.stack(means), targets, logits, said), f"{folder}/result.pt")
-    distributed.barrier()  # as in `distributed.processes`
+    parallel.barrier()  # as in `distributed.processes`
     dist.destroy_process_group()
 
 
@@ -127,8 +127,8 @@ def test_koleo_groups_and_a_process_without_samples(tmp_path: Path) -> None:
 
 def test_alone_everything_is_the_identity() -> None:
     x = torch.randn(3, 2)
-    assert distributed.all_reduce(x) is x and distributed.all_gather(x) is x
-    assert (distributed.rank(), distributed.world_size()) == (0, 1)
+    assert parallel.all_reduce(x) is x and parallel.all_gather(x) is x
+    assert (parallel.rank(), parallel.world_size()) == (0, 1)
     assert "WORLD_SIZE" not in os.environ
     with pytest.raises(ValueError, match="device = 'gpu'"):
-        distributed.pick_device("gpu")
+        parallel.pick_device("gpu")

@@ -22,20 +22,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor.debug import CommDebugMode
 
-from dinolite import distributed, sharding
+from dinolite import parallel
 from dinolite.checkpointer import CheckpointError, load_checkpoint
 from dinolite.config import Config, load_config
+from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.pictures import TensorPictures
-from dinolite.train.guard import NonFiniteError
-from dinolite.train.run_folder import open_run, save
-from dinolite.train.state import TrainState, make_state, whole_teacher
-from dinolite.train.train import train_step
+from dinolite.run_folder import open_run, save
+from dinolite.train.early_end import NonFiniteError
+from dinolite.train.train import TrainState, make_state, train_step, whole_teacher
 from tests.tiny_run import TINY
 from tools.plan_memory import memory
 
 B, STEPS, CUT = 8, 6, 3
-KINDS = ["ddp", "fsdp2"] if sharding.can_share_on_cpu() else ["ddp"]
+KINDS = ["ddp", "fsdp2"] if parallel.can_share_on_cpu() else ["ddp"]
 WAYS = ["one -> ddp", "one -> fsdp2", "ddp -> fsdp2", "fsdp2 -> ddp"]
 needs_fsdp2 = pytest.mark.skipif(len(KINDS) < 2, reason="this torch cannot do FSDP2 on the CPU")
 CPU = torch.device("cpu")
@@ -68,25 +67,23 @@ Result = tuple[list[dict[str, float]], dict[str, Tensor]]
 def steps(state: TrainState, save_in: Path | None = None) -> Result:
     """From where the state is to the last step; a checkpoint on the way."""
     data = pictures()
-    world = distributed.world_size()
-    who = {"rank": distributed.rank(), "world_size": world}
+    world = parallel.world_size()
+    who = {"rank": parallel.rank(), "world_size": world}
     said = []
     for batch in ssl_batches(data, state.config, CPU, start=state.iteration, **who):
         values = train_step(state, batch)
-        said.append(
-            {k: float(distributed.all_reduce(v.detach()) / world) for k, v in values.items()}
-        )
+        said.append({k: float(parallel.all_reduce(v.detach()) / world) for k, v in values.items()})
         if state.iteration == CUT and save_in is not None:
-            save(state, save_in)
+            save(Path(save_in), state.config, state.iteration, state.model, state.optimizer)
     return said, everything(state)
 
 
 def everything(state: TrainState) -> dict[str, Tensor]:
     """Weights and both moments of the optimiser, put together."""
-    tensors = {k: sharding.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
+    tensors = {k: parallel.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
     for name, p in state.model.student.named_parameters():
         for moment in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{moment}.{name}"] = sharding.whole(state.optimizer.state[p][moment]).clone()
+            tensors[f"{moment}.{name}"] = parallel.whole(state.optimizer.state[p][moment]).clone()
     return tensors
 
 
@@ -103,17 +100,17 @@ def spoiled(c: Config) -> tuple[str, bool]:
     stayed as they were."""
     state = make_state(c, CPU)
     data = pictures()
-    who = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    who = {"rank": parallel.rank(), "world_size": parallel.world_size()}
     batch = next(ssl_batches(data, c, CPU, **who))
-    before = {k: sharding.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
-    if distributed.rank() == 1:
+    before = {k: parallel.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
+    if parallel.rank() == 1:
         batch.local_crops[0, 0, 0, 0] = float("nan")
     try:
         train_step(state, batch)
         message = "nothing"
     except NonFiniteError as error:
         message = str(error)
-    after = {k: sharding.whole(v.detach()) for k, v in state.model.state_dict().items()}
+    after = {k: parallel.whole(v.detach()) for k, v in state.model.state_dict().items()}
     return message, all(torch.equal(v, before[k]) for k, v in after.items())
 
 
@@ -121,7 +118,7 @@ def shares(state: TrainState) -> dict[str, int]:
     """Bytes on this process, by part."""
 
     def size(tensors: Any) -> int:
-        local = (x.to_local() if isinstance(x, sharding.DTensor) else x for x in tensors)
+        local = (x.to_local() if isinstance(x, parallel.DTensor) else x for x in tensors)
         return sum(x.numel() * x.element_size() for x in local)
 
     moments = [v for s in state.optimizer.state.values() for n, v in s.items() if n != "step"]
@@ -133,7 +130,7 @@ def shares(state: TrainState) -> dict[str, int]:
 
 def collectives(state: TrainState) -> dict[str, dict[str, int]]:
     """How often processes talk in each part of a step, by kind of talk."""
-    batch = next(ssl_batches(pictures(), state.config, CPU, rank=distributed.rank(), world_size=2))
+    batch = next(ssl_batches(pictures(), state.config, CPU, rank=parallel.rank(), world_size=2))
     parts: dict[str, Callable[[], object]] = {
         "teacher": lambda: state.model.get_teacher_output(batch, 0.05),
         "forward": lambda: kept.append(state.model.get_student_output(batch)),
@@ -156,7 +153,7 @@ def run(rank: int, world: int, folder: str, jobs: Callable[[int, Path], dict[str
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
     torch.save(jobs(world, Path(folder)), f"{folder}/rank{rank}.pt")
-    distributed.barrier()  # as in `distributed.processes`
+    parallel.barrier()  # as in `distributed.processes`
     dist.destroy_process_group()
 
 
@@ -332,7 +329,7 @@ def test_bfloat16_is_for_computing_only(folder: Path) -> None:
 
 def test_another_batch_is_refused_and_another_share_is_not(tmp_path: Path) -> None:
     state = make_state(config(), CPU)
-    save(state, tmp_path)
+    save(tmp_path, state.config, state.iteration, state.model, state.optimizer)
     open_run(tmp_path, state.config, allow_changes=False)
     open_run(tmp_path, config("fsdp2", 1, "train.checkpointing_full=true"), allow_changes=False)
     with pytest.raises(CheckpointError, match="batch of all processes was 8, is 4"):
@@ -340,8 +337,8 @@ def test_another_batch_is_refused_and_another_share_is_not(tmp_path: Path) -> No
 
 
 def test_too_old_a_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharding, "can_share_on_cpu", lambda: False)
-    monkeypatch.setattr(sharding, "world_size", lambda: 2)
+    monkeypatch.setattr(parallel, "can_share_on_cpu", lambda: False)
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
     with pytest.raises(ValueError, match=r"fsdp2. on the CPU needs a torch newer"):
         make_state(config("fsdp2"), CPU)
 
@@ -351,8 +348,8 @@ def test_alone_nothing_is_shared_out() -> None:
     assert state.parallel is state.model
     assert whole_teacher(state) is state.model.teacher["backbone"]
     p = next(state.model.student.parameters())
-    assert sharding.whole(p) is p
-    tensors = sharding.whole_state_dict(state.model.teacher)
+    assert parallel.whole(p) is p
+    tensors = parallel.whole_state_dict(state.model.teacher)
     assert all(torch.equal(v, tensors[k]) for k, v in state.model.teacher.state_dict().items())
 
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from dinolite.config import check_config
-from dinolite.data.collate import SSLBatch
+from dinolite.data.masking import SSLBatch
 from dinolite.layers.dino_head import DINOHead
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
 from dinolite.loss.dino_clstoken_loss import DINOLoss, SoftmaxCenter

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from benchmarks import gram
+from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.pictures import TensorPictures
-from dinolite.data.windows import CLASSES, make_windows
-from dinolite.train.state import TrainState, make_state
+from dinolite.data.photographs import CLASSES, make_windows
+from dinolite.train.train import TrainState, make_state
 
 CPU = torch.device("cpu")
 

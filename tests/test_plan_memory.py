@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from dinolite.config import Config, load_config
-from dinolite.data.collate import SSLBatch, draw_masks, mask_positions
-from dinolite.data.samplers import generator_of
+from dinolite.data.loaders import generator_of
+from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 from dinolite.layers.block import SelfAttentionBlock
-from dinolite.models.sizes import build_backbone
+from dinolite.models.vision_transformer import build_backbone
 from dinolite.train.ssl_meta_arch import SSLMetaArch
 from tools.plan_memory import (
     activation_bytes,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dinolite.config import Config, load_config
-from dinolite.models.sizes import build_backbone
-from dinolite.train.state import Now, Schedules
+from dinolite.models.vision_transformer import build_backbone
+from dinolite.train.cosine_lr_scheduler import Now, Schedules
 
 STAGES = ("official_vit7b_pretrain", "official_vit7b_gram", "official_vit7b_highres")
 

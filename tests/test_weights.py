@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from dinolite.config import load_config
-from dinolite.models.pretrained import OWN_WEIGHTS, load
-from dinolite.models.sizes import build_backbone
-from dinolite.models.weight_files import read_metadata
-from dinolite.summary import FinishedRun, Row
+from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata
+from dinolite.models.vision_transformer import build_backbone
+from dinolite.report import FinishedRun, Row
 from tools.publish_weights import figures
 
 NAME = "dinolite_tiny"

@@ -16,8 +16,8 @@ from torch import nn
 
 from dinolite.config import Config, load_config
 from dinolite.layers.block import SelfAttentionBlock
-from dinolite.models.sizes import build_backbone
-from dinolite.train.networks import build_network
+from dinolite.models.vision_transformer import build_backbone
+from dinolite.train.ssl_meta_arch import build_network
 
 GIB = 2**30
 

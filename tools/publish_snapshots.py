@@ -16,11 +16,9 @@ import torch
 
 from dinolite.checkpointer import CheckpointError, load_checkpoint
 from dinolite.config import load_config
-from dinolite.models.pretrained import OWN_WEIGHTS, save_backbone
-from dinolite.models.weight_files import read_metadata
-from dinolite.provenance import commit
-from dinolite.train.run_folder import CONFIG
-from dinolite.train.state import make_state
+from dinolite.models.pretrained import OWN_WEIGHTS, read_metadata, save_backbone
+from dinolite.run_folder import CONFIG, commit
+from dinolite.train.train import make_state
 
 
 def main(folder: str, name: str, *iterations: str) -> None:

@@ -20,7 +20,7 @@ from dinolite.config import Config
 from dinolite.eval.features import extract_patches
 from dinolite.eval.segmentation import pixel_patches
 from dinolite.models.pretrained import OWN_WEIGHTS, load, save_backbone
-from dinolite.summary import FinishedRun, Row, classification, open_finished, segmentation
+from dinolite.report import FinishedRun, Row, classification, open_finished, segmentation
 from dinolite_course.measures.collages import CollageResult, collage_scores
 
 COLLAGE_ROWS = (

@@ -14,15 +14,13 @@ from typing import Any
 import torch
 
 from dinolite.config import load_config
+from dinolite.data.loaders import seed_of
 from dinolite.data.photographs import photographs
-from dinolite.data.samplers import seed_of
 from dinolite.eval.features import extract_patches, square
-from dinolite.models.pretrained import OWN_WEIGHTS, load
-from dinolite.models.sizes import build_backbone
-from dinolite.models.weight_files import read_metadata
-from dinolite.show import class_figures
-from dinolite.summary import open_finished
-from dinolite.train.state import INIT
+from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata
+from dinolite.models.vision_transformer import build_backbone
+from dinolite.report import class_figures, open_finished
+from dinolite.train.train import INIT
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.style import save_png
 from dinolite_course.figures.film import film_figure

@@ -11,13 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
-from torch import Generator, Tensor
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from dinolite.data.colors import ColorChange, random_blur, random_solarize
-from dinolite.data.resample import crop_and_resize, random_boxes
-from dinolite.data.samplers import rand
-from dinolite.settings import CropsConfig
+from dinolite.config import CropsConfig
 
 Crops = dict[str, Tensor]
 """global_crops [2B, 3, g, g], local_crops [LB, 3, l, l], maybe gram_teacher_crops [2B, 3, G, G]."""
@@ -27,78 +24,6 @@ def normalize(x: Float[Tensor, "n 3 H W"], crops: CropsConfig) -> Float[Tensor, 
     """From [0, 1] to zero mean and unit spread on natural pictures."""
     mean, std = x.new_tensor(crops.rgb_mean), x.new_tensor(crops.rgb_std)
     return (x - mean[:, None, None]) / std[:, None, None]
-
-
-class BatchedAugmentation:
-    """All crops of a batch of pictures in a few tensor operations."""
-
-    def __init__(self, crops: CropsConfig) -> None:
-        self.crops = crops
-
-    def __call__(
-        self,
-        canvas: UInt8[Tensor, "B 3 S1 S2"],
-        sizes: Int64[Tensor, "B 2"],
-        generator: Generator | None = None,
-    ) -> Crops:
-        """Crops of pictures that lie in the upper left of the canvas.
-
-        Args:
-            canvas: the pictures, on the device where the work is to be done.
-            sizes: height and width of each, on the CPU.
-            generator: a CPU generator; the same draws on every device.
-        """
-        c, B = self.crops, len(canvas)
-        shared = ColorChange.draw(B, c, generator) if c.share_color_jitter else None
-        gram_size = c.gram_teacher_crops_size
-        size = c.global_crops_size
-        if gram_size and not c.gram_teacher_no_distortions:
-            size = max(gram_size, size)
-        boxes = random_boxes(sizes, 2, c.global_crops_scale, generator)
-        flips = self.draw_flips(B, 2, generator)
-        cut = self.cut(canvas, boxes, flips, size)
-        first, second = self.recolor(cut, shared, generator).chunk(2)
-        first = random_blur(first, c.blur_prob[0], c.blur_sigma, generator)
-        second = random_blur(second, c.blur_prob[1], c.blur_sigma, generator)
-        second = random_solarize(second, c.solarize_prob, generator)
-        large = normalize(torch.cat([first, second]), c)
-        out = {"global_crops": resize(large, c.global_crops_size)}
-        if gram_size and c.gram_teacher_no_distortions:
-            out["gram_teacher_crops"] = normalize(self.cut(canvas, boxes, flips, gram_size), c)
-        elif gram_size:
-            out["gram_teacher_crops"] = resize(large, gram_size)
-        out["local_crops"] = self.local_crops(canvas, sizes, shared, generator)
-        return out
-
-    def local_crops(
-        self,
-        canvas: Tensor,
-        sizes: Tensor,
-        shared: ColorChange | None,
-        generator: Generator | None,
-    ) -> Float[Tensor, "LB 3 l l"]:
-        """The small views."""
-        c, L = self.crops, self.crops.local_crops_number
-        boxes = random_boxes(sizes, L, c.local_crops_scale, generator)
-        flips = self.draw_flips(len(canvas), L, generator)
-        x = self.recolor(self.cut(canvas, boxes, flips, c.local_crops_size), shared, generator)
-        return normalize(random_blur(x, c.blur_prob[2], c.blur_sigma, generator), c)
-
-    def draw_flips(self, B: int, n: int, generator: Generator | None) -> Tensor:
-        coin = rand(B, n, generator=generator) < 0.5
-        return coin & self.crops.horizontal_flips
-
-    def cut(self, canvas: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
-        where = canvas.device
-        boxes, flips = boxes.to(where, non_blocking=True), flips.to(where, non_blocking=True)
-        return crop_and_resize(canvas, boxes, flips, size)
-
-    def recolor(
-        self, x: Tensor, shared: ColorChange | None, generator: Generator | None
-    ) -> Float[Tensor, "n 3 H W"]:
-        if shared is not None:
-            return shared.repeated(len(x) // len(shared.gray))(x)
-        return ColorChange.draw(len(x), self.crops, generator)(x)
 
 
 def resize(x: Float[Tensor, "n 3 H W"], size: int) -> Float[Tensor, "n 3 size size"]:

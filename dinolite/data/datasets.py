@@ -1,23 +1,35 @@
-"""One word names a data set: "windows", "scenes", "folder:~/photos", "cifar10". Nothing is
-downloaded unless that is asked for. Official counterpart: the strings of dinov3/data/loaders.py.
+"""Data sets: one word names one ("windows", "scenes", "folder:~/photos", "cifar10"), and all are
+used alike: pictures with labels, in one tensor (fastest), in a list of tensors of different sizes,
+or as files that are decoded on each access because they do not fit into memory. Nothing is
+downloaded unless that is asked for. Official counterpart: the strings of `data/loaders.py`,
+`data/datasets/`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torch.utils.data import Dataset
 
-from dinolite.data import mosaics, scenes, windows
-from dinolite.data.decoding import shrunk
-from dinolite.data.folders import load_files, load_folder
+from dinolite.data import photographs, scenes
+from dinolite.data.decoding import (
+    SUFFIXES,
+    UnreadablePicture,
+    picture_bytes,
+    read_many,
+    read_picture,
+    show_path,
+    shrunk,
+)
 from dinolite.data.photographs import CLASSES, photograph_path
-from dinolite.data.pictures import PictureDataset, ScenePictures, TensorPictures
 
 __all__ = ["SPECS", "PictureDataset", "ScenePictures", "TensorPictures", "load_pictures"]
 
@@ -95,14 +107,14 @@ def _joined(
 
 def _made(spec: str, split: str, size: int | None) -> TensorPictures:
     if spec == "windows":
-        n, seed = windows.DEFAULT_COUNT_AND_SEED[split]
-        return TensorPictures(*windows.make_windows(n, split, seed, size or 32), CLASSES)
+        n, seed = photographs.WINDOW_COUNT_AND_SEED[split]
+        return TensorPictures(*photographs.make_windows(n, split, seed, size or 32), CLASSES)
     if spec == "scenes":
-        n, seed = scenes.DEFAULT_COUNT_AND_SEED[split]
+        n, seed = scenes.SCENE_COUNT_AND_SEED[split]
         made, classes = scenes.make_scenes(n, seed, size or 64), scenes.CLASSES
     else:
-        n, seed = mosaics.DEFAULT_COUNT_AND_SEED[split]
-        made, classes = mosaics.make_mosaics(n, split, seed, size or 96), CLASSES
+        n, seed = scenes.MOSAIC_COUNT_AND_SEED[split]
+        made, classes = scenes.make_mosaics(n, split, seed, size or 96), CLASSES
     return ScenePictures(made.images, made.labels, classes, made.masks)
 
 
@@ -193,3 +205,301 @@ def _unknown(spec: str) -> ValueError:
     near = difflib.get_close_matches(spec.lower(), SPECS, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
     return ValueError(f"spec={spec!r} is no known data set;{hint} allowed: {', '.join(SPECS)}")
+
+
+class PictureDataset(Dataset[Tensor]):
+    """n uint8 pictures [3, h, w] with `classes` (names), `labels` int64 [n] (index into `classes`;
+    -1 = no label) and `skipped`, one sentence for each file that was left out.
+    """
+
+    def __init__(
+        self, labels: Int64[Tensor, " n"], classes: Sequence[str], skipped: Sequence[str] = ()
+    ) -> None:
+        self.labels = labels
+        self.classes = tuple(classes)
+        self.skipped = list(skipped)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
+        raise NotImplementedError
+
+    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+        """The pictures at `indices`, each at its own size."""
+        return [self[i] for i in indices]
+
+    def batch(
+        self, indices: Sequence[int] | Tensor
+    ) -> tuple[UInt8[Tensor, "B 3 S S2"], Int64[Tensor, "B 2"]]:
+        """The pictures at `indices` (0..n-1) on one canvas, and the valid height and width of each.
+
+        Every picture lies at the upper left of its canvas, which is as high and as wide as the
+        batch needs; the rest is 0.
+        """
+        pictures = self.pictures([int(i) for i in indices])
+        sizes = torch.tensor([p.shape[1:] for p in pictures], dtype=torch.int64).view(-1, 2)
+        height, width = sizes.amax(0).tolist() if pictures else (0, 0)
+        canvas = torch.zeros(len(pictures), 3, height, width, dtype=torch.uint8)
+        for slot, picture in zip(canvas, pictures, strict=True):
+            slot[:, : picture.shape[1], : picture.shape[2]] = picture
+        return canvas, sizes
+
+    def subset(self, indices: Sequence[int] | Tensor) -> PictureDataset:
+        """The same kind of data set with only the pictures at `indices`, in that order."""
+        raise NotImplementedError
+
+
+class TensorPictures(PictureDataset):
+    """Pictures of one size in one uint8 tensor [n, 3, H, W]: a batch is one indexing operation."""
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "n 3 H W"],
+        labels: Int64[Tensor, " n"],
+        classes: Sequence[str],
+        skipped: Sequence[str] = (),
+    ) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images is {images.dtype} {list(images.shape)}; allowed: uint8 [n, 3, H, W]"
+            )
+        if labels.shape != images.shape[:1]:
+            raise ValueError(f"labels has shape {list(labels.shape)}; allowed: [{len(images)}]")
+        super().__init__(labels, classes, skipped)
+        self.images = images
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, "3 H W"]:
+        return self.images[index]
+
+    def batch(
+        self, indices: Sequence[int] | Tensor
+    ) -> tuple[UInt8[Tensor, "B 3 H W"], Int64[Tensor, "B 2"]]:
+        """`images[indices]`, indices 0..n-1, and their height and width, repeated B times."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        images = self.images.index_select(0, rows)  # copies rows whole, 15 times as fast as [rows]
+        return images, torch.tensor(images.shape[2:]).expand(len(images), 2)
+
+    def subset(self, indices: Sequence[int] | Tensor) -> TensorPictures:
+        """Only the pictures at `indices`, in that order."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        return TensorPictures(self.images[rows], self.labels[rows], self.classes, self.skipped)
+
+
+class ScenePictures(TensorPictures):
+    """Pictures of one size with `masks` int64 [n, H, W]: 0 = background, c + 1 = class c."""
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "n 3 H W"],
+        labels: Int64[Tensor, " n"],
+        classes: Sequence[str],
+        masks: Int64[Tensor, "n H W"],
+    ) -> None:
+        super().__init__(images, labels, classes)
+        self.masks = masks
+
+    def subset(self, indices: Sequence[int] | Tensor) -> ScenePictures:
+        """Only the scenes at `indices`, in that order, with their masks."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        return ScenePictures(self.images[rows], self.labels[rows], self.classes, self.masks[rows])
+
+
+class ListPictures(PictureDataset):
+    """Pictures of different sizes, decoded once and kept in memory."""
+
+    def __init__(
+        self,
+        images: Sequence[UInt8[Tensor, "3 _ _"]],
+        labels: Int64[Tensor, " n"],
+        classes: Sequence[str],
+        skipped: Sequence[str] = (),
+    ) -> None:
+        super().__init__(labels, classes, skipped)
+        self.images = list(images)
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
+        return self.images[index]
+
+    def subset(self, indices: Sequence[int] | Tensor) -> ListPictures:
+        """Only the pictures at `indices`, in that order."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        images = [self.images[i] for i in rows.tolist()]
+        return ListPictures(images, self.labels[rows], self.classes, self.skipped)
+
+
+class FilePictures(PictureDataset):
+    """Picture files decoded on each access, long side at most `image_size`.
+
+    A file that turns out to be unreadable gives the next readable picture instead, and that one's
+    label; it is added to `skipped` once.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        labels: Int64[Tensor, " n"],
+        classes: Sequence[str],
+        skipped: Sequence[str] = (),
+        image_size: int | None = None,
+    ) -> None:
+        super().__init__(labels.clone(), classes, skipped)
+        self.paths = [str(path) for path in paths]
+        self.image_size = image_size
+        self._unreadable: set[int] = set()
+
+    def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"index={index} is out of range for {n} pictures")
+        for i in ((index + step) % n for step in range(n)):
+            if i in self._unreadable:
+                continue
+            try:
+                picture = read_picture(self.paths[i], self.image_size)
+            except UnreadablePicture as error:
+                self._unreadable.add(i)
+                self.skipped.append(str(error))
+                continue
+            self.labels[index] = self.labels[i]
+            return picture
+        raise ValueError(f"none of {n} picture files is readable; the first: {self.skipped[-1]}")
+
+    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+        """The pictures at `indices`, decoded on a few threads."""
+        read = read_many([self.paths[i] for i in indices], self.image_size)
+        return [
+            self[i] if isinstance(picture, UnreadablePicture) else picture
+            for i, picture in zip(indices, read, strict=True)
+        ]
+
+    def subset(self, indices: Sequence[int] | Tensor) -> FilePictures:
+        """Only the pictures at `indices`, in that order."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        paths = [self.paths[i] for i in rows.tolist()]
+        return FilePictures(paths, self.labels[rows], self.classes, self.skipped, self.image_size)
+
+
+EVERY = 10  # without sub-folders for the splits, every tenth picture is a test picture
+_PROBE = 64  # headers read to estimate the memory needed
+
+
+class _Found(NamedTuple):
+    paths: list[str]
+    names: list[str]  # first sub-folder each picture lies in; "" if it lies in none
+    skipped: list[str]
+
+
+def load_folder(
+    folder: Path, split: str, image_size: int | None = None, cache_bytes: int = 2**31
+) -> PictureDataset:
+    """The "train" or "test" pictures under `folder`.
+
+    Layouts: `folder/class/...` (labels by the sorted names of the sub-folders), or pictures
+    directly in `folder` (label -1). With sub-folders `train` and `test` (or `val`), each holding
+    one of these layouts, `split` chooses between them; otherwise every tenth picture in sorted
+    order is "test" and the others are "train".
+    Raises ValueError if the folder is missing or gives no readable picture for this split.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"folder:{show_path(folder)} is not a folder; allowed: one with pictures")
+    held_out = next((name for name in ("test", "val") if (folder / name).is_dir()), None)
+    if held_out and (folder / "train").is_dir():
+        both = {"train": _find(folder / "train"), "test": _find(folder / held_out)}
+        found = both[split]
+        classes = sorted({name for half in both.values() for name in half.names if name})
+    else:
+        found = _find(folder)
+        classes = sorted({name for name in found.names if name})
+        wanted = [(i % EVERY == EVERY - 1) == (split == "test") for i in range(len(found.paths))]
+        found = _Found(
+            [path for path, keep in zip(found.paths, wanted, strict=True) if keep],
+            [name for name, keep in zip(found.names, wanted, strict=True) if keep],
+            found.skipped,
+        )
+    index = {name: i for i, name in enumerate(classes)} | {"": -1}
+    labels = torch.tensor([index[name] for name in found.names], dtype=torch.int64)
+    if not found.paths:
+        raise _nothing_readable(folder, split, found.skipped)
+    try:
+        return load_files(found.paths, labels, classes, found.skipped, image_size, cache_bytes)
+    except UnreadablePicture:
+        raise _nothing_readable(folder, split, found.skipped) from None
+
+
+def load_files(
+    paths: Sequence[str | Path],
+    labels: Int64[Tensor, " n"],
+    classes: Sequence[str],
+    skipped: list[str],
+    image_size: int | None = None,
+    cache_bytes: int = 2**31,
+) -> PictureDataset:
+    """Decode the files into memory if they fit into `cache_bytes`, else leave them for later.
+
+    Adds a sentence to `skipped` for each unreadable file. Raises UnreadablePicture if there is no
+    readable one.
+    """
+    probe = paths[:: max(1, len(paths) // _PROBE)]
+    expected = sum(picture_bytes(path, image_size) for path in probe) / len(probe) * len(paths)
+    if expected > cache_bytes:
+        return FilePictures(paths, labels, classes, skipped, image_size)
+    images: list[Tensor] = []
+    kept: list[int] = []
+    held = 0
+    for start in range(0, len(paths), _CHUNK):
+        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], image_size), start):
+            if isinstance(picture, UnreadablePicture):
+                skipped.append(str(picture))
+            else:
+                images.append(picture)
+                kept.append(i)
+                held += picture.numel()
+        if held > cache_bytes:  # the probe was not typical
+            kept += range(min(start + _CHUNK, len(paths)), len(paths))
+            rest = [paths[i] for i in kept]
+            return FilePictures(rest, labels[kept], classes, skipped, image_size)
+    if not images:
+        raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
+    if all(picture.shape == images[0].shape for picture in images):
+        return TensorPictures(torch.stack(images), labels[kept], classes, skipped)
+    return ListPictures(images, labels[kept], classes, skipped)
+
+
+def _find(root: Path) -> _Found:
+    """Every picture file under `root`; each real folder once, so that circles of links end."""
+    found = _Found([], [], [])
+    seen: set[str] = set()
+
+    def unreadable(error: OSError) -> None:
+        found.skipped.append(f"{show_path(error.filename)}: skipped, {error.strerror}")
+
+    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        hidden = sorted(name for name in subfolders if name.startswith("."))
+        for name in hidden:
+            found.skipped.append(f"{show_path(folder)}/{name}: skipped, a hidden folder")
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        relative = Path(folder).relative_to(root).parts
+        for file in sorted(files):
+            path = os.path.join(folder, file)
+            if not file.lower().endswith(SUFFIXES):
+                found.skipped.append(f"{show_path(path)}: skipped, not a picture file")
+            elif not os.path.isfile(path):
+                found.skipped.append(f"{show_path(path)}: skipped, not a regular file")
+            else:
+                found.paths.append(path)
+                found.names.append(relative[0] if relative else "")
+    return found
+
+
+def _nothing_readable(folder: Path, split: str, skipped: list[str]) -> ValueError:
+    reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
+    return ValueError(
+        f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
+        f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
+    )

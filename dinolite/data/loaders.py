@@ -1,24 +1,30 @@
-"""From a data set to the batches of a run: read pictures, augment, mask, collate.
+"""From a data set to the batches of a run: which pictures come next, read them, augment, mask,
+collate.
 
 With the batched pipeline workers only read pictures (data sets that are one tensor need none), and
 crops are made on the training device. With the per-image pipeline workers do it all. Either way
-everything random about a picture in iteration i depends on the seed, i and the picture's place in
-the batch of all processes only, not on their number. Official `data/loaders.py`.
+everything random depends on the seed, the iteration and the picture's place in the batch of all
+processes only. So a resumed run draws what the uninterrupted run would have drawn, whatever the
+number of workers and of processes. Official `data/loaders.py` and `data/samplers.py`, where a
+resumed run draws other data.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool
-from torch import Tensor
+from jaxtyping import Bool, Int64
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dinolite.config import Config
-from dinolite.data.augmentations import BatchedAugmentation, Crops, DataAugmentationDINO
-from dinolite.data.collate import SSLBatch, draw_masks, mask_positions
-from dinolite.data.pictures import PictureDataset, TensorPictures
-from dinolite.data.samplers import InfiniteBatchSampler, SharedGenerator, generator_of, seed_of
+from dinolite.data.augmentations import Crops, DataAugmentationDINO
+from dinolite.data.batched_augmentations import BatchedAugmentation, SharedGenerator
+from dinolite.data.datasets import PictureDataset, TensorPictures
+from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 
 CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
 MASK_GROUP = 256  # pictures whose masks are drawn together
@@ -151,3 +157,64 @@ def loader(
         num_workers=config.train.num_workers,
         pin_memory=device.type == "cuda",
     )
+
+
+def seed_of(*numbers: int) -> int:
+    """One well-mixed seed from several small numbers (seed, rank, iteration, ...)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def generator_of(*numbers: int) -> Generator:
+    """A generator on the CPU with that seed."""
+    return Generator().manual_seed(seed_of(*numbers))
+
+
+class InfiniteBatchSampler:
+    """Indices [batch_size] for every iteration from `start` on, for one process.
+
+    The passes' permutations stand one after another; iteration i takes the next
+    batch_size x world_size of them, and process r every world_size-th from r on.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
+        if n < 1 or batch_size < 1:
+            raise ValueError(f"{n} pictures and batch size {batch_size}: both must be at least 1")
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.start, self.stop = start, stop
+        self._pass: tuple[int, Tensor] | None = None
+
+    def permutation(self, number: int) -> Int64[Tensor, "n"]:
+        """The order of the pictures in pass `number`."""
+        if self._pass is None or self._pass[0] != number:
+            order = torch.randperm(self.n, generator=generator_of(self.seed, 1, number))
+            self._pass = (number, order)
+        return self._pass[1]
+
+    def indices(self, iteration: int) -> Int64[Tensor, "B"]:
+        """This process's pictures in an iteration."""
+        size = self.batch_size * self.world_size
+        position, parts, missing = iteration * size, [], size
+        while missing:
+            number, offset = divmod(position, self.n)
+            part = self.permutation(number)[offset : offset + missing]
+            parts.append(part)
+            position, missing = position + len(part), missing - len(part)
+        return torch.cat(parts)[self.rank :: self.world_size]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Batches as (iteration, index) pairs, as a DataLoader's batch_sampler."""
+        iteration = self.start
+        while self.stop is None or iteration < self.stop:
+            yield [(iteration, int(i)) for i in self.indices(iteration)]
+            iteration += 1

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from dinolite.data.pictures import PictureDataset, TensorPictures
+from dinolite.data.datasets import PictureDataset, TensorPictures
 
 Rgb = tuple[float, float, float]
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)

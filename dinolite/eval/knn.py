@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dinolite.data.pictures import PictureDataset
+from dinolite.data.datasets import PictureDataset
 from dinolite.eval.features import pixel_features
 
 CHUNK = 2**24  # similarities, or votes, in memory at once

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from dinolite.config import Config
-from dinolite.data.datasets import load_pictures
-from dinolite.data.pictures import PictureDataset, TensorPictures
+from dinolite.data.datasets import PictureDataset, TensorPictures, load_pictures
 from dinolite.eval.features import extract_features
 from dinolite.eval.knn import knn_accuracy
 

@@ -1,5 +1,6 @@
-"""The explorer as a page of its own, for this machine only: click a patch and see where, in this
-picture and in others, patches are like it. Own pictures are kept in memory and never written.
+"""`dinolite explore`: a page for this machine only, served until Ctrl-C. Click a patch and see
+where, in this picture and in others, patches are like it. Own pictures are kept in memory, never
+written.
 
 The door is narrow: 127.0.0.1 only; every question needs the token of the address that was printed;
 other host names, other sites, large uploads and what is no picture are refused.
@@ -7,22 +8,28 @@ other host names, other sites, large uploads and what is no picture are refused.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import io
 import json
 import secrets
-from collections.abc import Awaitable
+import webbrowser
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 from urllib.parse import unquote
 
+from jaxtyping import UInt8
 from PIL import Image
 from pydantic import ValidationError
+from torch import Tensor
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from dinolite.explore.gallery import UPLOAD_BYTES, Answer, Gallery, Metric, Question
+from dinolite.data.datasets import FilePictures, load_pictures
+from dinolite.data.photographs import photographs
+from dinolite.explore.gallery import UPLOAD_BYTES, Answer, Gallery, Metric, Question, open_sources
 
 HOST = "127.0.0.1"
 FILES = {"explore.js": "text/javascript", "explore.css": "text/css"}
@@ -188,3 +195,50 @@ def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
     server = HTTPServer(application, max_body_size=UPLOAD_BYTES, max_buffer_size=2 * UPLOAD_BYTES)
     server.add_sockets(sockets)
     return server, f"http://{HOST}:{port}/?token={token}"
+
+
+PHOTOGRAPHS = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
+SHOWN = 6
+
+
+def launch(
+    weights: list[str],
+    pictures: Path | None,
+    side: int,
+    port: int,
+    browser: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the explorer until it is interrupted.
+
+    Raises:
+        ValueError: weights or pictures cannot be read, or `side` does not fit the patches.
+        OSError: the port is taken.
+    """
+    gallery = Gallery(open_sources(list(weights), allow_network=True), chosen(pictures, side), side)
+    asyncio.run(run(gallery, port, browser, say))
+
+
+def chosen(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, "3 _ _"]]:
+    """Six pictures of a folder, spread over it, or six photographs."""
+    if folder is None:
+        photos = photographs()
+        return {name: photos[name] for name in PHOTOGRAPHS}
+    found = load_pictures(f"folder:{folder}", "train", 2 * side)
+    n = min(len(found), SHOWN)
+    numbers = [i * len(found) // n for i in range(n)]
+    assert isinstance(found, FilePictures)
+    names = [Path(found.paths[i]).name for i in numbers]
+    return dict(zip(names, found.pictures(numbers), strict=True))
+
+
+async def run(gallery: Gallery, port: int, browser: bool, say: Callable[[str], None]) -> None:
+    """Listen until the task is cancelled, as Ctrl-C does."""
+    server, address = serve(gallery, port)
+    say(f"explorer: {address}\nIt listens on this machine only. Ctrl-C ends it.")
+    if browser:
+        webbrowser.open(address)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.stop()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dinolite.distributed import all_reduce
+from dinolite.parallel import all_reduce
 
 
 class SoftmaxCenter(nn.Module):

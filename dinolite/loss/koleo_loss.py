@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dinolite.distributed import all_gather, rank, world_size
+from dinolite.parallel import all_gather, rank, world_size
 
 
 class KoLeoLoss(nn.Module):

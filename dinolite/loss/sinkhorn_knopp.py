@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dinolite.distributed import all_reduce, world_size
+from dinolite.parallel import all_reduce, world_size
 
 
 @torch.no_grad()

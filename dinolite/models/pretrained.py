@@ -1,9 +1,15 @@
 """Weights in and out: `load` takes a name, a file or a run folder and returns a backbone ready to
-look at images. Our own files are safetensors: official parameter names, and the settings inside.
+look at images. Which backbone it is follows from the name of a released model, or from the shapes
+of the weights. Files are read without running what is in them; our own are safetensors with the
+official parameter names and the settings inside.
 
-DINOv3 model card; official `hub/backbones.py`.
+DINOv3 Table 2, Fig. 16a and model card; official `hub/backbones.py`.
 """
 
+import hashlib
+import math
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +18,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from dinolite.checkpointer import sha256, whole
 from dinolite.config import StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.models import keymaps
-from dinolite.models.keymaps import Names, State, WeightsError
-from dinolite.models.released import architecture, infer_architecture
-from dinolite.models.sizes import build_backbone
-from dinolite.models.vision_transformer import DinoVisionTransformer
-from dinolite.models.weight_files import fetch, read_metadata, read_state_dict, write_safetensors
+from dinolite.models.keymaps import Names, State, WeightsError, meta_names, shape_in
+from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 TEACHER = "teacher.safetensors"  # what a run leaves in its folder
@@ -198,3 +202,243 @@ def load_published(path: Path) -> DinoVisionTransformer:
         return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
     except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
         raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None
+
+
+PLUS = {"ffn_layer": "swiglu", "ffn_ratio": 6.0}
+RELEASED: dict[str, dict[str, Any]] = {
+    "vitt16": {"arch": "vit_tiny"},  # not Meta's DINOv3: EUPE, at timm only
+    "vits16": {"arch": "vit_small"},
+    "vits16plus": {"arch": "vit_small", **PLUS},
+    "vitb16": {"arch": "vit_base"},
+    "vitl16": {"arch": "vit_large"},
+    "vitl16plus": {"arch": "vit_large", **PLUS},
+    "vith16plus": {"arch": "vit_huge2", **PLUS},
+    "vit7b16": {"arch": "vit_7b", "ffn_layer": "swiglu64", "qkv_bias": False},
+}
+COMMON: dict[str, Any] = {
+    "drop_path_rate": 0.0,
+    "layerscale": 1e-5,
+    "norm_layer": "layernormbf16",  # eps 1e-5
+    "n_storage_tokens": 4,
+    "mask_k_bias": True,
+    "pos_embed_rope_rescale_coords": 2.0,
+}
+META_NAME = re.compile(r"dinov3_(vit(?!t)\w+)")
+HUGGINGFACE_NAME = re.compile(r"facebook/dinov3-(vit\w+)-pretrain-\w+")
+TIMM_NAME = re.compile(r"vit_([a-z0-9]+)(_plus)?_patch16_dinov3(_qkvb)?(\.\w+)?")
+
+
+def architecture(name: str) -> StudentConfig:
+    """The settings of a released backbone, by its name at Meta, Hugging Face or timm.
+
+    timm's names without `_qkvb` mean no bias of q and v (it is zero in Meta's distilled models).
+
+    Raises:
+        WeightsError: no such name.
+    """
+    changes: dict[str, Any] = {}
+    if match := META_NAME.fullmatch(name) or HUGGINGFACE_NAME.fullmatch(name):
+        key = match[1]
+    elif match := TIMM_NAME.fullmatch(name.removeprefix("timm/")):
+        size = match[1] if match[1] == "7b" else match[1][0]
+        key = f"vit{size}16{'plus' if match[2] else ''}"
+        changes["qkv_bias"] = match[3] is not None
+    else:
+        key = ""
+    if key not in RELEASED:
+        meta = [n for k in RELEASED if META_NAME.fullmatch(n := f"dinov3_{k}")]
+        raise WeightsError(
+            f"{name!r} is not a released DINOv3 ViT: {', '.join(meta)}, or their names at timm "
+            "(vit_small_patch16_dinov3, ...) and Hugging Face (facebook/dinov3-...)"
+        )
+    return StudentConfig(**COMMON | RELEASED[key] | changes)
+
+
+def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig:
+    """The settings that a state dict was made with, read from its shapes.
+
+    Two things leave no trace: eps of the norms (taken as in every released model, 1e-5), and the
+    number of heads where the RoPE periods are not stored (64 channels each; 128 from width 4096).
+    """
+
+    def shape(key: str) -> tuple[int, ...]:
+        return shape_in(state, names, key) or ()
+
+    patches, tokens = shape("patch_embed.proj.weight"), shape("storage_tokens")
+    depth = next(i for i in range(len(state) + 1) if not shape(f"blocks.{i}.norm1.weight"))
+    if len(patches) != 4 or not depth:
+        raise WeightsError("these weights hold no DINOv3 ViT: patch_embed or blocks are missing")
+    dim, periods = patches[0], shape("rope_embed.periods")
+    head_dim = 4 * periods[0] if periods else 64 if dim < 4096 else 128
+    mlp = "blocks.0.mlp.w1" if (gated := shape("blocks.0.mlp.w1.weight")) else "blocks.0.mlp.fc1"
+    hidden = gated[0] * 3 // 2 if gated else (shape(f"{mlp}.weight") or (4 * dim,))[0]
+    ratio = hidden / dim
+    inferred = {
+        "embed_dim": dim,
+        "depth": depth,
+        "num_heads": max(dim // head_dim, 1),
+        "patch_size": patches[-1],
+        "ffn_layer": "swiglu" if gated else "mlp",
+        "ffn_ratio": ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf),
+        "n_storage_tokens": tokens[1] if tokens else 0,
+        "layerscale": COMMON["layerscale"] if shape("blocks.0.ls1.gamma") else None,
+        "norm_layer": COMMON["norm_layer"] if shape("norm.bias") else "rmsnorm",
+        "qkv_bias": bool(shape("blocks.0.attn.qkv.bias")),
+        "mask_k_bias": bool(shape(mask := "blocks.0.attn.qkv.bias_mask")) or not names(mask),
+        "proj_bias": bool(shape("blocks.0.attn.proj.bias")),
+        "ffn_bias": bool(shape(f"{mlp}.bias")),
+        "untie_cls_and_patch_norms": bool(shape("cls_norm.weight")),
+        "untie_global_and_local_cls_norm": bool(shape("local_cls_norm.weight")),
+    }
+    return StudentConfig(**COMMON | inferred)
+
+
+SUM = "sha256"  # in the head of files that we write
+
+
+def read_state_dict(path: str | Path) -> dict[str, Any]:
+    """The tensors in a .safetensors, .pth or .pt file; never runs code that a file contains.
+
+    Raises:
+        WeightsError: the file is damaged, of another kind, or wants to run code.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file as load_safetensors
+
+        try:
+            tensors = load_safetensors(path)
+            words = read_metadata(path)
+            if SUM in words and digest(tensors, words) != words[SUM]:
+                raise WeightsError(f"{path} is damaged: it does not fit its checksum")
+            return tensors
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+    if path.suffix not in (".pth", ".pt"):
+        raise WeightsError(f"{path}: weights are files ending in .safetensors, .pth or .pt")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} is not a file of plain tensors: it is damaged, or would run code when opened, "
+            "which was refused"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        reason = (str(error) or "it ends too early").splitlines()[0]
+        raise WeightsError(f"{path} cannot be read: {reason}") from None
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict")
+    return dict(state)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts in the head of a safetensors file; none for other files."""
+    if path.suffix != ".safetensors":
+        return {}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def write_safetensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
+) -> None:
+    """Write beside `path`, then move there: what was there stays until the new file is whole.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with whole(path) as temporary:
+            save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"{path} could not be written: {error}") from error
+
+
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A checksum of texts, names and numbers, whatever their order in a file."""
+    texts = sorted((name, text) for name, text in metadata.items() if name != SUM)
+    total = hashlib.sha256(repr(texts).encode())
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def fetch(name: str, allow_network: bool) -> Path:
+    """The file of a released model: from an earlier download if there was one, else downloaded."""
+    if META_NAME.fullmatch(name):
+        return fetch_meta(name)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+    repository = name if HUGGINGFACE_NAME.fullmatch(name) else timm_repository(name)
+    file = "model.safetensors"
+    try:
+        try:
+            return Path(hf_hub_download(repository, file, local_files_only=True))
+        except LocalEntryNotFoundError:
+            new = hf_hub_download(repository, file, local_files_only=not allow_network)
+            return as_offered(Path(new))
+    except GatedRepoError:
+        raise WeightsError(
+            f"{name} is given to those who accept Meta's licence: do so at "
+            f"https://huggingface.co/{repository}, then `hf auth login`"
+        ) from None
+    except (OSError, EntryNotFoundError) as error:
+        raise WeightsError(
+            f"{name} is not on this machine and could not be downloaded from "
+            f"https://huggingface.co/{repository} ({type(error).__name__}): check the network, or "
+            f"download {file} elsewhere and load it by its path"
+        ) from None
+
+
+def as_offered(path: Path) -> Path:
+    """The path, if the file has the checksum that its name promises: Hugging Face stores a large
+    file under its sha256, Meta's names end in its first eight digits.
+
+    Raises:
+        WeightsError: it has another.
+    """
+    stored, ending = path.resolve().name, re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    promised = stored if re.fullmatch("[0-9a-f]{64}", stored) else ending[1] if ending else ""
+    if promised and not sha256(path).startswith(promised):
+        raise WeightsError(
+            f"{path} is not the file that was offered: its sha256 is not {promised}...; delete it "
+            "and download it again"
+        )
+    return path
+
+
+def timm_repository(name: str) -> str:
+    """Where timm keeps its weights of that name."""
+    from timm.models import get_pretrained_cfg
+
+    try:
+        settings = get_pretrained_cfg(name.removeprefix("timm/"))
+    except RuntimeError as error:
+        raise WeightsError(f"timm does not offer {name}: {error}") from None
+    if settings is None or settings.hf_hub_id is None:
+        raise WeightsError(f"timm does not offer {name}")
+    return settings.hf_hub_id
+
+
+def fetch_meta(name: str) -> Path:
+    """Where torch.hub would have put Meta's file. Meta gives the address only after a form."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if found := sorted(folder.glob(f"{name}_pretrain_*.pth")):
+        return as_offered(found[0])
+    raise WeightsError(
+        f"{name}: fill in the form at https://ai.meta.com/resources/models-and-libraries/"
+        f"dinov3-downloads, save the file as {folder}/{name}_pretrain_....pth or load it by its "
+        "path; the same weights under their timm name (vit_small_patch16_dinov3_qkvb, ...) need "
+        "no form"
+    )

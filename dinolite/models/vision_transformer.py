@@ -1,24 +1,26 @@
 """The backbone: an image becomes patches, patches become tokens beside a CLS and a few storage
-tokens, and a stack of attention blocks turns them into features.
+tokens, and a stack of attention blocks turns them into features. Then the sizes that have names.
 
-DINOv3 Sec. 3.2 and Table 2; official `models/vision_transformer.py::DinoVisionTransformer`.
+DINOv3 Sec. 3.2, Table 2 and Fig. 16a; official `models/vision_transformer.py`
+(`DinoVisionTransformer`, vit_small ... vit_7b; vit_tiny is the usual smallest ViT, not one of
+Meta's) and `models/__init__.py::build_model`. The official code shows no attention maps.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from dinolite.config import StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias, Rope
 from dinolite.layers.block import SelfAttentionBlock
 from dinolite.layers.layer_scale import LayerScale
 from dinolite.layers.norm_layers import norm_named
 from dinolite.layers.patch_embed import PatchEmbed
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
-from dinolite.models.intermediate import IntermediateLayers
 
 WITH_RESET = (PatchEmbed, LayerScale, RopePositionEmbedding, nn.LayerNorm, nn.RMSNorm)
 
@@ -27,12 +29,12 @@ Features = dict[str, Any]
 x_norm_patchtokens [B, N, D], x_prenorm [B, 1 + R + N, D], and the masks that went in."""
 
 
-class DinoVisionTransformer(IntermediateLayers):
+class DinoVisionTransformer(nn.Module):
     """The DINOv3 ViT; parameter names and arguments are those of the official class.
 
     Args:
-        patch_size, in_chans, embed_dim, depth, num_heads, ffn_ratio: sizes; `models/sizes.py` has
-            those with a name.
+        patch_size, in_chans, embed_dim, depth, num_heads, ffn_ratio: sizes; `SIZES` has those
+            with a name.
         pos_embed_rope_*: see `RopePositionEmbedding`. The tables are always float32.
         qkv_bias, proj_bias, ffn_bias, mask_k_bias: which linear layers have a bias.
         drop_path_rate: stochastic depth, in [0, 1), the same in every block.
@@ -197,3 +199,103 @@ class DinoVisionTransformer(IntermediateLayers):
         """CLS feature [B, D]; with `is_training` the dictionary (a list of them for a list)."""
         out = self.forward_features(x, masks)
         return out if is_training else out["x_norm_clstoken"]  # type: ignore[call-overload]
+
+    def get_intermediate_layers(
+        self,
+        x: Float[Tensor, "B C H W"],
+        n: int | Sequence[int] = 1,
+        reshape: bool = False,
+        return_class_token: bool = False,
+        return_extra_tokens: bool = False,
+        norm: bool = True,
+    ) -> tuple[Any, ...]:
+        """Patch features of the last n blocks, or of the blocks with the given numbers.
+
+        Args:
+            x: images; H and W are multiples of the patch size.
+            n: how many, or which; blocks count from 0, or backwards from -1.
+            reshape: patches as [B, D, h, w] instead of [B, N, D].
+            return_class_token, return_extra_tokens: add CLS [B, D], storage tokens [B, R, D].
+            norm: apply the final norm, which was trained for the last block only.
+
+        Returns:
+            one entry per block, in the order of the blocks: patches, or a tuple (patches, CLS,
+            storage tokens) of what was asked for.
+
+        Raises:
+            ValueError: there is no such block.
+        """
+        wanted, out = self.block_numbers(n), []
+        for i, (t,) in enumerate(self.run_blocks([x], [None]), start=-1):  # -1: before block 0
+            if i not in wanted:
+                continue
+            t = self.normed(t) if norm else t
+            patches = t[:, 1 + self.n_storage_tokens :]
+            if reshape:
+                h, w = (side // self.patch_size for side in x.shape[-2:])
+                patches = patches.unflatten(1, (h, w)).permute(0, 3, 1, 2).contiguous()
+            parts = [patches]
+            parts += [t[:, 0]] if return_class_token else []
+            parts += [t[:, 1 : 1 + self.n_storage_tokens]] if return_extra_tokens else []
+            out.append(tuple(parts) if len(parts) > 1 else patches)
+        return tuple(out)
+
+    def block_numbers(self, n: int | Sequence[int]) -> list[int]:
+        """The last n blocks, or the given ones, in order; -1 is the last."""
+        numbers = range(self.n_blocks - n, self.n_blocks) if isinstance(n, int) else n
+        if not all(-self.n_blocks <= i < self.n_blocks for i in numbers):
+            raise ValueError(f"blocks {n!r} asked for; this model has {self.n_blocks}, from 0 on")
+        return sorted({i % self.n_blocks for i in numbers})
+
+    @torch.no_grad()
+    def get_attention_maps(
+        self, x: Float[Tensor, "B C H W"], layers: Sequence[int] | None = None
+    ) -> list[Float[Tensor, "B h T T"]]:
+        """Attention probabilities (row = query, column = key) of some blocks.
+
+        Args:
+            x: images; H and W are multiples of the patch size.
+            layers: block numbers from 0, or backwards from -1; None = the last.
+
+        Returns:
+            one map per block, in the order of the blocks.
+        """
+        grid = (x.shape[-2] // self.patch_size, x.shape[-1] // self.patch_size)
+        wanted, maps = self.block_numbers(1 if layers is None else layers), []
+        for i, (tokens,) in zip(range(self.n_blocks), self.run_blocks([x], [None]), strict=False):
+            if i in wanted:
+                block = self.blocks[i]
+                assert isinstance(block, SelfAttentionBlock)
+                maps.append(block.attn.attention_map(block.norm1(tokens), self.ropes([grid])[0]))
+        return maps
+
+
+class Size(NamedTuple):
+    """Width D, number of blocks, heads h and FFN ratio."""
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    ffn_ratio: float
+
+
+SIZES = {
+    "vit_tiny": Size(192, 12, 3, 4),
+    "vit_small": Size(384, 12, 6, 4),
+    "vit_base": Size(768, 12, 12, 4),
+    "vit_large": Size(1024, 24, 16, 4),
+    "vit_so400m": Size(1152, 27, 18, 3.777777778),
+    "vit_huge2": Size(1280, 32, 20, 4),
+    "vit_giant2": Size(1536, 40, 24, 4),
+    "vit_7b": Size(4096, 40, 32, 3),
+}
+
+
+def build_backbone(student: StudentConfig, *, teacher: bool = False) -> DinoVisionTransformer:
+    """The backbone that `[student]` describes; a teacher is the same without stochastic depth."""
+    settings = student.model_dump(exclude={"arch", "layerscale", "resume_from_teacher_chkpt"})
+    for name, value in SIZES[student.arch]._asdict().items():
+        settings[name] = value if settings[name] is None else settings[name]
+    if teacher:
+        settings["drop_path_rate"] = 0.0
+    return DinoVisionTransformer(layerscale_init=student.layerscale, **settings)

@@ -5,10 +5,16 @@ DINOv2 Table 16 (cosine), DINOv3 Sec. 3.2 "Optimization" (warm-up, then constant
 `train/cosine_lr_scheduler.py`: `CosineScheduler` and `linear_warmup_cosine_decay`.
 """
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dinolite.setting_types import Schedule
+from dinolite.config import Config, Schedule
+from dinolite.parallel import global_batch_size
+from dinolite.train.gram import has_teacher
 
 Values = NDArray[np.float64]
 
@@ -78,3 +84,52 @@ def schedule_values(s: Schedule, iterations: int) -> Values:
     if s.kind == "cosine":
         return cosine_schedule(s.peak, end, iterations, s.warmup, s.start)
     return linear_warmup_cosine_decay(s.start, s.peak, end, s.warmup, iterations, s.cosine)
+
+
+class Now(NamedTuple):
+    """What the schedules say for one iteration."""
+
+    lr: float
+    last_layer_lr: float
+    weight_decay: float
+    teacher_temp: float
+    momentum: float
+    local_loss_weight: float
+    gram_loss_weight: float
+
+
+class Schedules:
+    """All schedules of a run as arrays."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, n, o = config, config.train.iterations, config.optim
+        batch = global_batch_size(config)
+        scale = {
+            "sqrt_wrt_1024": 4 * (batch / 1024) ** 0.5,
+            "linear_wrt_256": batch / 256,
+            "off": 1.0,
+        }[o.scaling_rule]
+        scaled = {"peak": o.lr.peak * scale}
+        if o.lr.kind == "warmup_cosine" and o.lr.end is not None:
+            scaled["end"] = o.lr.end * scale  # the official v1 schedule leaves its end unscaled
+        self.lr = schedule_values(o.lr.model_copy(update=scaled), n)
+        self.weight_decay = schedule_values(o.weight_decay, n)
+        self.teacher_temp = schedule_values(config.teacher.temp, n)
+        self.momentum = schedule_values(config.teacher.momentum, n)
+        self.local = schedule_values(config.dino.local_loss_weight_schedule, n)
+        gram = config.gram.loss_weight_schedule
+        self.gram = schedule_values(gram, n) if gram is not None else [config.gram.loss_weight] * n
+
+    def at(self, i: int) -> Now:
+        """The values for iteration i."""
+        c = self.config
+        anchored = c.gram.use_loss and has_teacher(c.gram, i)
+        return Now(
+            lr=float(self.lr[i]),
+            last_layer_lr=0.0 if i < c.optim.freeze_last_layer else float(self.lr[i]),
+            weight_decay=float(self.weight_decay[i]),
+            teacher_temp=float(self.teacher_temp[i]),
+            momentum=float(self.momentum[i]),
+            local_loss_weight=float(self.local[i]) if c.dino.reweight_dino_local_loss else 1.0,
+            gram_loss_weight=float(self.gram[i]) if anchored else 0.0,
+        )

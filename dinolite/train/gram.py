@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from dinolite.data.collate import SSLBatch
+from dinolite.config import GramConfig
+from dinolite.data.masking import SSLBatch
 from dinolite.models.pretrained import load
-from dinolite.settings import GramConfig
 
 
 def load_backbone(backbone: nn.Module, name_or_path: str) -> None:

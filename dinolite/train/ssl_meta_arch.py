@@ -1,6 +1,6 @@
 """Student and teacher, and all that one wants of the other: one forward pass from a batch of crops
-to the losses. The teacher sees the whole global crops and gets no gradient; the student sees them
-with holes, and the small local crops.
+to the losses. The teacher sees the global crops uncovered and gets no gradient; the student sees
+them with holes, and the small local crops. Each of the two is a backbone with two heads.
 
 DINOv3 Sec. 3.2 Eq. (1), Sec. 4.2 Eq. (2); official `train/ssl_meta_arch.py::SSLMetaArch`.
 """
@@ -11,18 +11,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dinolite.config import Config
-from dinolite.data.collate import SSLBatch
+from dinolite.config import Config, HeadConfig
+from dinolite.data.masking import SSLBatch
+from dinolite.layers.dino_head import DINOHead
 from dinolite.loss.dino_clstoken_loss import DINOLoss, SoftmaxCenter
 from dinolite.loss.gram_loss import GramLoss
 from dinolite.loss.ibot_patch_loss import iBOTPatchLoss
 from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
-from dinolite.models.sizes import build_backbone
+from dinolite.models.vision_transformer import build_backbone
 from dinolite.train.ema import update_ema
 from dinolite.train.gram import anchor_features, chosen_patches, load_backbone
 from dinolite.train.monitors import entropy, spread
-from dinolite.train.networks import build_network
 
 N_GLOBAL = 2  # global crops per picture, as everywhere in the DINO family
 
@@ -193,3 +193,22 @@ class SSLMetaArch(nn.Module):
         if "gram_loss" in losses:
             total = total + gram_weight * losses["gram_loss"]
         return total
+
+
+def build_head(embed_dim: int, config: HeadConfig) -> DINOHead:
+    """The projection head that `[dino]` or `[ibot]` describes."""
+    return DINOHead(
+        embed_dim,
+        config.head_n_prototypes,
+        config.head_nlayers,
+        config.head_hidden_dim,
+        config.head_bottleneck_dim,
+        config.head_last_layer_std,
+    )
+
+
+def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
+    """`backbone`, `dino_head`, `ibot_head`; a teacher never drops samples."""
+    backbone = build_backbone(config.student, teacher=teacher)
+    dino, ibot = (build_head(backbone.embed_dim, c) for c in (config.dino, config.ibot))
+    return nn.ModuleDict({"backbone": backbone, "dino_head": dino, "ibot_head": ibot})

@@ -2,9 +2,8 @@
 
 from dinolite.viz.attention import attention_figure, attention_grid
 from dinolite.viz.curves import curves_figure, read_log
-from dinolite.viz.neighbours import neighbours_figure
 from dinolite.viz.pca import pca_figure, pca_rgb
-from dinolite.viz.similarity import similarity_figure, similarity_map
+from dinolite.viz.similarity import neighbours_figure, similarity_figure, similarity_map
 
 __all__ = [
     "attention_figure",

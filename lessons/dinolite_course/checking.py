@@ -4,7 +4,12 @@ differ the reader is told how: like a known mistake, another shape, transposed, 
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +31,14 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-@dataclass(frozen=True)
+Slip = tuple[Any, ...]
+"""A known mistake: (sentence, old, new), an edit of the solution's own text; or with several edits
+(sentence, (old, new), (old, new), ...); or, where no edit says it, (sentence, function)."""
+
+
+@dataclass
 class Exercise:
-    """One exercise of a lesson.
+    """One exercise of a lesson; made by `exercise`, and called like its solution.
 
     Args:
         id: "03.2", lesson and number.
@@ -36,8 +46,8 @@ class Exercise:
         answer: the right function (or class).
         cases: makes the inputs, a list of argument tuples; anew for every try, so that an answer
             which changes its input harms nobody. Seed what is random.
-        wrong: known mistakes, (sentence, function) each. An answer that does what one of them
-            does on every case gets its sentence.
+        slips: known mistakes. An answer that does what one of them does on every case gets its
+            sentence.
         run: how an answer is tried on a case; for a class, say, build it and call it.
         tolerance: floats may differ by this much, absolutely and relatively.
         picture: draws (expected, actual) side by side, where that helps.
@@ -47,10 +57,66 @@ class Exercise:
     title: str
     answer: Callable[..., Any]
     cases: Callable[[], Sequence[tuple[Any, ...]]]
-    wrong: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    slips: Sequence[Slip] = ()
     run: Callable[..., Any] = call
     tolerance: float = 1e-4
     picture: Callable[[Any, Any], Figure] | None = None
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.answer(*arguments, **named)
+
+    @property
+    def solution(self) -> str:
+        """The text of the answer, as readers find it in `lessons/solutions`."""
+        text = textwrap.dedent(inspect.getsource(self.answer))
+        definition = ast.parse(text).body[0]
+        assert isinstance(definition, ast.FunctionDef | ast.ClassDef)
+        return "".join(text.splitlines(keepends=True)[definition.lineno - 1 :])
+
+    @property
+    def mistakes(self) -> list[tuple[str, Callable[..., Any]]]:
+        """The slips as (sentence, function that makes the mistake)."""
+        return [(sentence, self.slipped(sentence, *how)) for sentence, *how in self.slips]
+
+    def slipped(self, sentence: str, *how: Any) -> Callable[..., Any]:
+        """The solution with one slip in it.
+
+        Raises:
+            ValueError: an old text does not stand exactly once in the solution.
+        """
+        if len(how) == 1 and callable(how[0]):
+            mistake: Callable[..., Any] = how[0]
+            return mistake
+        text = self.solution
+        for old, new in [how] if isinstance(how[0], str) else how:
+            if text.count(old) != 1:
+                raise ValueError(
+                    f"exercise {self.id}, slip {sentence!r}: {old!r} stands {text.count(old)} "
+                    "times in the solution; once is wanted"
+                )
+            text = text.replace(old, new)
+        names = dict(vars(sys.modules[self.answer.__module__]))
+        exec(compile(text, f"<a slip of {self.id}>", "exec"), names)
+        found: Callable[..., Any] = names[self.answer.__name__]
+        return found
+
+
+def exercise(
+    id: str,
+    title: str,
+    cases: Sequence[tuple[Any, ...]] | Callable[[], Sequence[tuple[Any, ...]]],
+    run: Callable[..., Any] = call,
+    tolerance: float = 1e-4,
+    picture: Callable[[Any, Any], Figure] | None = None,
+) -> Callable[[Callable[..., Any]], Exercise]:
+    """Decorate the solution with what makes it an exercise; see `Exercise`. `cases` that hold no
+    tensors may be a list."""
+    make = cases if callable(cases) else lambda: deepcopy(cases)
+
+    def made(answer: Callable[..., Any]) -> Exercise:
+        return Exercise(id, title, answer, make, (), run, tolerance, picture)
+
+    return made
 
 
 Function = Callable[..., Any]
@@ -111,15 +177,16 @@ def as_ints(function: Function, *arguments: Any) -> Any:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `check` found; shown as one sentence, with a picture where there is one."""
+    """What `check` found; shown as one sentence, the input it is about, and a picture if any."""
 
     id: str
     solved: bool
     sentence: str
+    tried: str = ""
     figure: Figure | None = None
 
     def __repr__(self) -> str:
-        return f"{self.id}: {self.sentence}"
+        return f"{self.id}: {self.sentence}" + (f"\n(tried on {self.tried})" if self.tried else "")
 
     def _repr_png_(self) -> bytes | None:
         from dinolite.viz.style import png_bytes
@@ -128,32 +195,67 @@ class Verdict:
 
 
 def check(id: str, attempt: Callable[..., Any]) -> Verdict:
-    """Is this answer to exercise `id` right? If not, which kind of wrong is it?
+    """Is this answer to exercise `id` right? If not, which kind of wrong is it, on which input?
 
     Args:
         id: "03.2".
         attempt: the reader's function or class.
     """
     exercise = find(id)
+    inputs = [described(exercise, case) for case in exercise.cases()]
+    actual: list[Any] = []
     try:
-        actual = outcomes(exercise, attempt)
+        for case in exercise.cases():
+            actual.append(exercise.run(attempt, *case))
     except NotImplementedError:
         return Verdict(id, False, "not attempted yet")
     except Remark as remark:
-        return Verdict(id, False, f"not yet: {remark}")
+        return Verdict(id, False, f"not yet: {remark}", inputs[len(actual)])
     except Exception as error:
-        return Verdict(id, False, f"your code raised {type(error).__name__}: {error}")
+        sentence = f"your code raised {type(error).__name__}: {error}"
+        return Verdict(id, False, sentence, inputs[len(actual)])
     expected = outcomes(exercise, exercise.answer)
-    if all(map(same, expected, actual, [exercise.tolerance] * len(expected))):
+    right = [same(e, a, exercise.tolerance) for e, a in zip(expected, actual, strict=True)]
+    if all(right):
         remember(id)
         return Verdict(id, True, "right")
-    for sentence, mistake in exercise.wrong:
+    first = right.index(False)
+    for sentence, mistake in exercise.mistakes:
         known = outcomes(exercise, mistake)
         if all(map(same, known, actual, [exercise.tolerance] * len(known))):
-            return Verdict(id, False, f"not yet: {sentence}", picture(exercise, expected, actual))
-    pairs = zip(expected, actual, strict=True)
-    first = next(p for p in pairs if not same(*p, exercise.tolerance))
-    return Verdict(id, False, f"not yet: {difference(*first)}", picture(exercise, *zip(first)))
+            figure = picture(exercise, expected, actual)
+            return Verdict(id, False, f"not yet: {sentence}", inputs[first], figure)
+    figure = picture(exercise, expected[first:], actual[first:])
+    sentence = f"not yet: {difference(expected[first], actual[first])}"
+    return Verdict(id, False, sentence, inputs[first], figure)
+
+
+def described(exercise: Exercise, case: tuple[Any, ...]) -> str:
+    """A case in words: "scores [3, 5], temp = 0.5"."""
+    try:
+        names = list(inspect.signature(exercise.answer).parameters)
+    except (TypeError, ValueError):
+        names = []
+    names += [f"argument {i}" for i in range(len(names), len(case))]
+    return ", ".join(value_in_words(name, x) for name, x in zip(names, case, strict=False))
+
+
+def value_in_words(name: str, x: Any) -> str:
+    """A name with its value if that is short, else with its shape or kind."""
+    if isinstance(x, Tensor):
+        short = x.numel() <= 4 and not x.is_complex()
+        return f"{name} = {numbers(x.tolist())}" if short else f"{name} {list(x.shape)}"
+    text = f"{name} = {numbers(x)}"
+    return text if len(text) <= 60 else f"{name}, a {type(x).__name__}"
+
+
+def numbers(x: Any) -> str:
+    """Like repr, with floats to four digits."""
+    if isinstance(x, float):
+        return f"{x:.4g}"
+    if isinstance(x, list):
+        return f"[{', '.join(map(numbers, x))}]"
+    return repr(x)
 
 
 def outcomes(exercise: Exercise, function: Callable[..., Any]) -> list[Any]:

@@ -12,8 +12,16 @@ import ipywidgets as widgets
 from jaxtyping import UInt8
 from torch import Tensor
 
-from dinolite.explore.gallery import SIDE, UPLOADS, Gallery, Metric, Question
-from dinolite.explore.sources import UNTRAINED, Source, open_sources
+from dinolite.explore.gallery import (
+    SIDE,
+    UNTRAINED,
+    UPLOADS,
+    Gallery,
+    Metric,
+    Question,
+    Source,
+    open_sources,
+)
 from dinolite_course.figures.explorers import Explorer, explore
 from dinolite_course.figures.overlays import ASKED, FOUND, frame, mosaic_png, overlay
 

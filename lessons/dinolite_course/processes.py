@@ -19,14 +19,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dinolite import distributed, sharding
+from dinolite import parallel
 from dinolite.config import Config, load_config
-from dinolite.data.datasets import load_pictures
+from dinolite.data.datasets import PictureDataset, load_pictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.pictures import PictureDataset
-from dinolite.train.run_folder import data_settings
-from dinolite.train.state import TrainState, make_state
-from dinolite.train.train import train_step
+from dinolite.run_folder import data_settings
+from dinolite.train.train import TrainState, make_state, train_step
 
 TRIES = 3  # another program may take the free port before we do
 TAKEN = "EADDRINUSE"
@@ -129,20 +127,20 @@ def pictures(config: Config) -> PictureDataset:
 
 def rehearse(config: Config, data: PictureDataset, steps: int) -> Rehearsal:
     """The first steps of a recipe, together with the other processes if there are some."""
-    device, world = distributed.pick_device(config.train.device), distributed.world_size()
+    device, world = parallel.pick_device(config.train.device), parallel.world_size()
     state = make_state(config, device)
-    who = {"rank": distributed.rank(), "world_size": world}
+    who = {"rank": parallel.rank(), "world_size": world}
     said = []
     for batch in ssl_batches(data, config, device, **who):
         values = train_step(state, batch)
-        means = {k: distributed.all_reduce(v.detach()) / world for k, v in values.items()}
+        means = {k: parallel.all_reduce(v.detach()) / world for k, v in values.items()}
         said.append({k: float(v) for k, v in means.items()})
         if state.iteration == steps:
             break
     model = state.model.state_dict()
-    tensors = {k: sharding.whole(v.detach()).cpu().clone() for k, v in model.items()}
+    tensors = {k: parallel.whole(v.detach()).cpu().clone() for k, v in model.items()}
     own = held(state)
-    everyones = distributed.all_gather(torch.tensor([[*own.values()]], device=device))
+    everyones = parallel.all_gather(torch.tensor([[*own.values()]], device=device))
     shares = [dict(zip(own, row, strict=True)) for row in everyones.tolist()]
     return Rehearsal(said, tensors, shares)
 
@@ -151,7 +149,7 @@ def held(state: TrainState) -> dict[str, float]:
     """Bytes on this process by part."""
 
     def size(tensors: Iterable[Tensor]) -> float:
-        local = (x.to_local() if isinstance(x, sharding.DTensor) else x for x in tensors)
+        local = (x.to_local() if isinstance(x, parallel.DTensor) else x for x in tensors)
         return float(sum(x.numel() * x.element_size() for x in local))
 
     student = list(state.model.student.parameters())
@@ -193,11 +191,11 @@ def main() -> None:
     """One process of `with_processes`."""
     folder, recipe, steps, variants = sys.argv[1:]
     configs = [load_config(recipe, changes) for changes in json.loads(variants).values()]
-    with distributed.processes(distributed.pick_device(configs[0].train.device)):
+    with parallel.processes(parallel.pick_device(configs[0].train.device)):
         data = pictures(configs[0])
         for i, config in enumerate(configs):
             result = rehearse(config, data, int(steps))
-            if distributed.is_main():
+            if parallel.is_main():
                 torch.save(result._asdict(), Path(folder, f"{i}.pt"))
 
 

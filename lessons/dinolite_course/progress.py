@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from dinolite.files import write_text
+from dinolite.checkpointer import write_text
 from dinolite_course.exercises import exercises_of, lesson_numbers
 
 FILE = ".progress.json"

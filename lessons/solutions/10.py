@@ -1,7 +1,6 @@
 """Solutions of lesson 10. Try first: `check` in the lesson tells you what kind of wrong it is."""
 
 import math
-
 import torch
 
 

@@ -30,7 +30,7 @@ import torch
 from dinolite import config
 from dinolite.data import datasets, loaders
 from dinolite.eval import features, knn
-from dinolite.train import state, train
+from dinolite.train import train
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -78,8 +78,8 @@ print("classes:", len(bank.classes), "such as", ", ".join(bank.classes[:4]))
 # [backbone](GLOSSARY.md#backbone), the ViT without heads, for comparison.
 
 # %%
-run = state.make_state(settings)
-untrained = state.make_state(settings).model.teacher["backbone"]
+run = train.make_state(settings)
+untrained = train.make_state(settings).model.teacher["backbone"]
 print("a teacher has:", ", ".join(run.model.teacher))
 print(
     "weights of the backbone:", sum(w.numel() for w in untrained.parameters())

@@ -30,8 +30,8 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data import photographs, windows
-from dinolite.models import vision_transformer, weight_files
+from dinolite.data import photographs
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -324,8 +324,8 @@ plt.show()
 # With `R = 0` there is one sheet of paper, with `R = 4` there are five.
 
 # %%
-bank, labels = windows.make_windows(3000, "train", seed=1, size=16)
-test, test_labels = windows.make_windows(500, "test", seed=2, size=16)
+bank, labels = photographs.make_windows(3000, "train", seed=1, size=16)
+test, test_labels = photographs.make_windows(500, "test", seed=2, size=16)
 bank, test = (bank / 255 - 0.5) * 5, (test / 255 - 0.5) * 5
 
 
@@ -578,7 +578,7 @@ print("equal to torch.where:", torch.equal(assigned, by_where))
 # answered.
 
 # %%
-golden = weight_files.read_state_dict("../tests/golden/vit_0.safetensors")
+golden = pretrained.read_state_dict("../tests/golden/vit_0.safetensors")
 size = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2}
 more = {"n_storage_tokens": 4, "layerscale_init": 1e-5, "mask_k_bias": True}
 twin = Vit(**size, **more).eval()

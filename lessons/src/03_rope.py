@@ -31,7 +31,7 @@ import matplotlib.pyplot as plt
 import torch
 from dinolite.data.photographs import photographs
 from dinolite.layers import attention, rope_position_encoding
-from dinolite.models import vision_transformer, weight_files
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -674,7 +674,7 @@ for mode in [True, False]:
 
 # %%
 path = "../tests/golden/rope.safetensors"
-golden = weight_files.read_state_dict(path)
+golden = pretrained.read_state_dict(path)
 cases = [
     {"H": 7, "W": 5},
     {"H": 7, "W": 5, "normalize_coords": "min"},

@@ -21,7 +21,7 @@
 # |---|---|
 # | you need | lessons 01 to 05 |
 # | time | 45 minutes |
-# | module | `dinolite/models/vision_transformer.py`, `sizes.py`, `intermediate.py` |
+# | module | `dinolite/models/vision_transformer.py` |
 # | official | `models/vision_transformer.py`: `DinoVisionTransformer` |
 # | paper | DINOv3 Sec. 3.2, Table 2, Fig. 16a |
 
@@ -32,7 +32,7 @@ import timm
 import torch
 from dinolite.data.photographs import photographs
 from dinolite.layers import block, patch_embed, rope_position_encoding
-from dinolite.models import pretrained, sizes
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -98,7 +98,7 @@ def shake(net, seed):
 
 
 small = pretrained.architecture("dinov3_vits16")
-net = shake(sizes.build_backbone(small), seed=0)
+net = shake(vision_transformer.build_backbone(small), seed=0)
 
 # %% [markdown]
 # Now three mistakes of assembly: blocks in the wrong order, no RoPE, no final
@@ -187,8 +187,8 @@ counts = {}
 for name in ["vit_tiny", "vit_small", "vit_base"]:
     with torch.device("meta"):
         settings = small.model_copy(update={"arch": name})
-        counts[name] = parts(sizes.build_backbone(settings))
-    size, total = sizes.SIZES[name], sum(counts[name].values())
+        counts[name] = parts(vision_transformer.build_backbone(settings))
+    size, total = vision_transformer.SIZES[name], sum(counts[name].values())
     print(f"{name:10} D {size.embed_dim:4}  depth {size.depth}", end="")
     print(f"  heads {size.num_heads:2}  parameters {total:,}")
 viz.parameters_figure(counts)
@@ -207,7 +207,9 @@ plt.show()
 
 # %%
 with torch.device("meta"):
-    giant = sizes.build_backbone(pretrained.architecture("dinov3_vit7b16"))
+    giant = vision_transformer.build_backbone(
+        pretrained.architecture("dinov3_vit7b16")
+    )
 total = sum(w.numel() for w in giant.parameters())
 print(f"{total:,} parameters, {4 * total / 1e9:.0f} GB if they were there")
 
@@ -477,7 +479,7 @@ plt.show()
 settings = small.model_copy(
     update={"depth": 2, "untie_global_and_local_cls_norm": True}
 )
-untied = shake(sizes.build_backbone(settings), seed=0)
+untied = shake(vision_transformer.build_backbone(settings), seed=0)
 untied.local_cls_norm.weight.zero_()
 untied.local_cls_norm.bias.zero_()
 for mode in [True, False]:
@@ -502,7 +504,7 @@ for mode in [True, False]:
 # look like noise?
 
 # %%
-other = shake(sizes.build_backbone(small), seed=1)
+other = shake(vision_transformer.build_backbone(small), seed=1)
 nets, looks = {"weights 0": net, "weights 1": other}, {}
 for who, model in nets.items():
     for name in ["chelsea", "coffee"]:
@@ -673,7 +675,7 @@ for mode in [True, False]:
 # %%
 state = dict(ours.state_dict())
 del state["blocks.3.attn.proj.weight"]
-lax = shake(sizes.build_backbone(small), seed=3)
+lax = shake(vision_transformer.build_backbone(small), seed=3)
 print(lax.load_state_dict(state, strict=False))
 print("features agree:", torch.allclose(lax(photo), ours(photo), atol=0.1))
 

@@ -21,7 +21,7 @@
 # |---|---|
 # | you need | lessons 00, 01 |
 # | time | 50 minutes |
-# | module | `dinolite/data/augmentations.py`, `resample.py`, `colors.py` |
+# | module | `dinolite/data/augmentations.py`, `batched_augmentations.py` |
 # | official | `data/augmentations.py`: `DataAugmentationDINO` |
 # | paper | DINO Sec. 3.1; SwAV Sec. 3.2; DINOv3 Sec. 3.2, App. C |
 
@@ -29,8 +29,8 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import settings
-from dinolite.data import augmentations, collate, colors, resample
+from dinolite import config
+from dinolite.data import augmentations, batched_augmentations as fast, masking
 from dinolite.data.photographs import photographs
 from dinolite_course import check, figures as viz, progress
 from torchvision.transforms import v2
@@ -107,15 +107,15 @@ def canvas_of(pictures):
 names = ["astronaut", "chelsea", "coffee"]
 three = [shrink(files[name], 192) for name in names]
 canvas, sizes = canvas_of(three)
-c = settings.CropsConfig(
+c = config.CropsConfig(
     global_crops_size=64, local_crops_size=32, local_crops_number=4
 )
 draw = torch.Generator().manual_seed(2)
-crops = augmentations.BatchedAugmentation(c)(canvas, sizes, draw)
+crops = fast.BatchedAugmentation(c)(canvas, sizes, draw)
 # What is hidden from the student, in patches of 8 x 8 pixels: lesson 08.
-masks = collate.draw_masks(6, (8, 8), settings.IbotConfig(), draw)
-positions = collate.mask_positions(masks)
-batch = collate.SSLBatch(**crops, masks=masks, mask_indices_list=positions[0],
+masks = masking.draw_masks(6, (8, 8), config.IbotConfig(), draw)
+positions = masking.mask_positions(masks)
+batch = masking.SSLBatch(**crops, masks=masks, mask_indices_list=positions[0],
                          masks_weight=positions[1])  # fmt: skip
 print("canvas", list(canvas.shape), "sizes", sizes.tolist())
 print({name: list(x.shape) for name, x in crops.items()})
@@ -234,7 +234,7 @@ print("boxes", list(boxes.shape), "the first", boxes[0].tolist())
 # %%
 draw = torch.Generator().manual_seed(0)
 size = torch.tensor([[192, 288]])  # one photograph
-theirs = resample.random_boxes(size, 1000, (0.32, 1.0), draw)
+theirs = fast.random_boxes(size, 1000, (0.32, 1.0), draw)
 print("boxes", list(theirs.shape), "[photographs, crops, 4]")
 print("equal:", torch.equal(theirs[0], boxes))
 
@@ -248,11 +248,11 @@ print("equal:", torch.equal(theirs[0], boxes))
 cat = shrink(files["chelsea"], 96)  # [3, 96, 144]
 draw = torch.Generator().manual_seed(10)
 size = torch.tensor([cat.shape[1:]])
-big = resample.random_boxes(size, 2, (0.32, 1.0), draw)  # [1, 2, 4]
-small = resample.random_boxes(size, 8, (0.05, 0.32), draw)  # [1, 8, 4]
+big = fast.random_boxes(size, 2, (0.32, 1.0), draw)  # [1, 2, 4]
+small = fast.random_boxes(size, 8, (0.05, 0.32), draw)  # [1, 8, 4]
 no = torch.zeros(1, 10, dtype=torch.bool)  # nothing mirrored
 both = torch.cat([big, small], dim=1)
-cut = resample.crop_and_resize(cat[None], both, no, 48)
+cut = fast.crop_and_resize(cat[None], both, no, 48)
 print("boxes", list(both.shape), "crops", list(cut.shape))
 viz.boxes_figure(cat, big[0], small[0], list(cut))
 plt.show()
@@ -283,8 +283,8 @@ def painted(boxes, height, width):  # [n, 4] -> True inside, [n, H, W]
 
 def inside(scale, local_scale, n, seed=0):  # share of a local box in G1
     draw, size = torch.Generator().manual_seed(seed), torch.tensor([[96, 144]])
-    one = resample.random_boxes(size, n, scale, draw)[0]
-    other = resample.random_boxes(size, n, local_scale, draw)[0]
+    one = fast.random_boxes(size, n, scale, draw)[0]
+    other = fast.random_boxes(size, n, local_scale, draw)[0]
     one, other = painted(one, 96, 144), painted(other, 96, 144)
     return (one & other).sum((1, 2)) / other.sum((1, 2))  # [n]
 
@@ -312,8 +312,8 @@ print(f"mean share {share.mean():.2f}")
 def draw_boxes(global_low, local_low, local_high, n_local, seed):
     draw = torch.Generator().manual_seed(seed)
     local_scale = (min(local_low, local_high), local_high)
-    big = resample.random_boxes(size, 2, (global_low, 1.0), draw)[0]
-    small = resample.random_boxes(size, n_local, local_scale, draw)[0]
+    big = fast.random_boxes(size, 2, (global_low, 1.0), draw)[0]
+    small = fast.random_boxes(size, n_local, local_scale, draw)[0]
     share = inside((global_low, 1.0), local_scale, 100, seed).mean()
     title = f"share of a local box in G1: {share:.2f}"
     return viz.boxes_figure(cat, big, small, title=title)
@@ -344,8 +344,8 @@ viz.explore(
 # %%
 start, length = torch.tensor(2), torch.tensor(4)
 m = {
-    "pixels 2 to 5 -> 4": resample.resize_matrix(start, length, 8, 4),
-    "pixels 2 to 5 -> 2": resample.resize_matrix(start, length, 8, 2),
+    "pixels 2 to 5 -> 4": fast.resize_matrix(start, length, 8, 4),
+    "pixels 2 to 5 -> 2": fast.resize_matrix(start, length, 8, 2),
 }
 assert torch.equal(m["pixels 2 to 5 -> 4"], torch.eye(8)[2:6])
 torch.testing.assert_close(m["pixels 2 to 5 -> 2"].sum(1), torch.ones(2))
@@ -372,7 +372,7 @@ one_by_one = [
 ]
 one_by_one = torch.cat(one_by_one).clamp(0, 1)  # [10, 3, 48, 48]
 torch.testing.assert_close(cut, one_by_one, atol=2e-3, rtol=0)
-mirrored = resample.crop_and_resize(cat[None], both, ~no, 48)
+mirrored = fast.crop_and_resize(cat[None], both, ~no, 48)
 print("crops", list(cut.shape))
 print("mirrored:", torch.allclose(mirrored, cut.flip(-1), atol=1e-5))
 
@@ -399,10 +399,10 @@ orange = torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1)
 factor = torch.ones(1, 1, 1, 1)
 draw = torch.Generator().manual_seed(0)
 results = {
-    "grey": colors.grayscale(orange),
-    "brightness": colors.adjust_brightness(orange, 1.2 * factor),
-    "saturation": colors.adjust_saturation(orange, 0.5 * factor),
-    "solarise": colors.random_solarize(orange, 1.0, draw),
+    "grey": fast.grayscale(orange),
+    "brightness": fast.adjust_brightness(orange, 1.2 * factor),
+    "saturation": fast.adjust_saturation(orange, 0.5 * factor),
+    "solarise": fast.random_solarize(orange, 1.0, draw),
 }
 for name, x in results.items():
     print(name, [f"{value:.3f}" for value in x.flatten().tolist()])
@@ -420,7 +420,7 @@ factors = torch.linspace(0.6, 1.4, 10)  # one for each crop
 loop = torch.stack([x * f for x, f in zip(cut, factors, strict=True)])
 at_once = cut * factors[:, None, None, None]  # [10, 3, 48, 48]
 assert torch.equal(loop, at_once)
-package = colors.adjust_brightness(cut, factors[:, None, None, None])
+package = fast.adjust_brightness(cut, factors[:, None, None, None])
 print("equal:", torch.equal(at_once.clamp(0, 1), package))
 change = {
     "brightness": v2.functional.adjust_brightness,
@@ -431,7 +431,7 @@ for name, torchvisions in change.items():
     each = [
         torchvisions(x, float(f)) for x, f in zip(cut, factors, strict=True)
     ]
-    mine = vars(colors)["adjust_" + name](cut, factors[:, None, None, None])
+    mine = vars(fast)["adjust_" + name](cut, factors[:, None, None, None])
     close = torch.allclose(mine, torch.stack(each), atol=1e-3)
     print(name, "as torchvision, one by one:", close)
 
@@ -444,14 +444,14 @@ draw = torch.Generator().manual_seed(0)
 after = {
     "original": photo,
     "mirrored": photo.flip(-1),
-    "brightness 1.4": colors.adjust_brightness(photo, 1.4 * factor),
-    "contrast 0.6": colors.adjust_contrast(photo, 0.6 * factor),
-    "saturation 1.2": colors.adjust_saturation(photo, 1.2 * factor),
-    "hue +0.1": colors.adjust_hue(photo, 0.1 * factor),
-    "hue -0.1": colors.adjust_hue(photo, -0.1 * factor),
-    "grey": colors.grayscale(photo).expand(1, 3, 48, 48),
-    "blur, sigma 2": colors.gaussian_blur(photo, torch.tensor([2.0])),
-    "solarised": colors.random_solarize(photo, 1.0, draw),
+    "brightness 1.4": fast.adjust_brightness(photo, 1.4 * factor),
+    "contrast 0.6": fast.adjust_contrast(photo, 0.6 * factor),
+    "saturation 1.2": fast.adjust_saturation(photo, 1.2 * factor),
+    "hue +0.1": fast.adjust_hue(photo, 0.1 * factor),
+    "hue -0.1": fast.adjust_hue(photo, -0.1 * factor),
+    "grey": fast.grayscale(photo).expand(1, 3, 48, 48),
+    "blur, sigma 2": fast.gaussian_blur(photo, torch.tensor([2.0])),
+    "solarised": fast.random_solarize(photo, 1.0, draw),
 }
 viz.changes_figure({name: x[0] for name, x in after.items()})
 plt.show()
@@ -507,17 +507,17 @@ for name, p in {"G1": 1.0, "G2": 0.1, "local": 0.5}.items():
 # %%
 def views(canvas, sizes, c, draw):
     def cut(n, scale, size):
-        boxes = resample.random_boxes(sizes, n, scale, draw)
+        boxes = fast.random_boxes(sizes, n, scale, draw)
         flips = torch.rand(len(sizes), n, generator=draw) < 0.5
-        x = resample.crop_and_resize(canvas, boxes, flips, size)
-        return colors.ColorChange.draw(len(x), c, draw)(x)  # jitter, grey
+        x = fast.crop_and_resize(canvas, boxes, flips, size)
+        return fast.ColorChange.draw(len(x), c, draw)(x)  # jitter, grey
 
     def blur(x, p):
-        return colors.random_blur(x, p, c.blur_sigma, draw)
+        return fast.random_blur(x, p, c.blur_sigma, draw)
 
     first, second = cut(2, c.global_crops_scale, c.global_crops_size).chunk(2)
     first, second = blur(first, c.blur_prob[0]), blur(second, c.blur_prob[1])
-    second = colors.random_solarize(second, c.solarize_prob, draw)
+    second = fast.random_solarize(second, c.solarize_prob, draw)
     large = torch.cat([first, second])  # [2 B, 3, g, g]
     local = cut(c.local_crops_number, c.local_crops_scale, c.local_crops_size)
     local = blur(local, c.blur_prob[2])  # [L B, 3, l, l]
@@ -535,7 +535,7 @@ for x, name in zip(mine, ["global_crops", "local_crops"], strict=True):
 # of a photograph):
 
 # %%
-print(inspect.getsource(augmentations.BatchedAugmentation.local_crops))
+print(inspect.getsource(fast.BatchedAugmentation.local_crops))
 
 # %% [markdown]
 # ## Against someone else: one by one
@@ -555,10 +555,10 @@ plain = {
     "local_crops_number": 1,
 }
 whole = {"global_crops_scale": (1.0, 1.0), "local_crops_scale": (1.0, 1.0)}
-off = settings.CropsConfig(**plain, **whole, horizontal_flips=False)
+off = config.CropsConfig(**plain, **whole, horizontal_flips=False)
 torch.manual_seed(0)
 astronaut = three[0]  # [3, 192, 192]
-a = augmentations.BatchedAugmentation(off)(astronaut[None], sizes[:1])
+a = fast.BatchedAugmentation(off)(astronaut[None], sizes[:1])
 b = augmentations.DataAugmentationDINO(off)(astronaut / 255)
 for name in a:
     x, y = (viz.crops.restore(crop[name], off) for crop in (a, b))
@@ -583,8 +583,8 @@ always = {
     "grayscale_prob": 1.0,
     "blur_prob": (1.0, 1.0, 1.0),
 }
-on = settings.CropsConfig(**{**plain, **always}, horizontal_flips=False)
-at_once = augmentations.BatchedAugmentation(on)
+on = config.CropsConfig(**{**plain, **always}, horizontal_flips=False)
+at_once = fast.BatchedAugmentation(on)
 single = augmentations.DataAugmentationDINO(on)
 counts = {"at once": [], "one by one": []}
 torch.manual_seed(0)
@@ -632,8 +632,8 @@ def by_grain(x):
 
 
 def play(**changes):
-    c = settings.CropsConfig(**{**plain, **changes})
-    augment = augmentations.BatchedAugmentation(c)
+    c = config.CropsConfig(**{**plain, **changes})
+    augment = fast.BatchedAugmentation(c)
     draw, score = torch.Generator().manual_seed(0), {}
     for _ in range(10):
         large = augment(*album, draw)["global_crops"]
@@ -737,11 +737,11 @@ torch.stack(three)
 wide, real = canvas_of(three[1:])  # cat and cup, 192 x 288 both
 for name, given in {"right": real, "turned": real.flip(1)}.items():
     draw = torch.Generator().manual_seed(0)
-    boxes = resample.random_boxes(given, 100, (0.05, 0.32), draw)
+    boxes = fast.random_boxes(given, 100, (0.05, 0.32), draw)
     top, _, height, _ = boxes.unbind(-1)  # each [2, 100]
     below = (top + height > 192).float().mean()
     flips = torch.zeros(2, 100, dtype=torch.bool)  # nothing mirrored
-    tiny = resample.crop_and_resize(wide, boxes, flips, 8)  # [200, 3, 8, 8]
+    tiny = fast.crop_and_resize(wide, boxes, flips, 8)  # [200, 3, 8, 8]
     lost = tiny.isnan().flatten(1).any(1)
     print(f"{name}: {100 * below:.0f} percent of the boxes reach below;",
           f"{int(lost.sum())} of {len(lost)} crops are nan")  # fmt: skip

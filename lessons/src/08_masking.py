@@ -21,7 +21,7 @@
 # |---|---|
 # | you need | lessons 01, 02, 07 |
 # | time | 45 minutes |
-# | module | `dinolite/data/masking.py`, `dinolite/data/collate.py` |
+# | module | `dinolite/data/masking.py` |
 # | official | `data/masking.py`: `MaskingGenerator`; `data/collate.py` |
 # | paper | iBOT Sec. 3.1, 3.2; DINOv3 App. C |
 
@@ -29,9 +29,9 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data import collate, masking, photographs
-from dinolite.models.weight_files import read_state_dict
-from dinolite.settings import IbotConfig
+from dinolite.config import IbotConfig
+from dinolite.data import masking, photographs
+from dinolite.models.pretrained import read_state_dict
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -355,7 +355,7 @@ def counts_at_once(n_crops, N):
 assert counts_loop(4, 16) == counts_at_once(4, 16).tolist() == [4, 8]
 assert counts_loop(16, 196) == counts_at_once(16, 196).tolist()
 generator = torch.Generator().manual_seed(0)
-masks = collate.draw_masks(16, (14, 14), IbotConfig(), generator)
+masks = masking.draw_masks(16, (14, 14), IbotConfig(), generator)
 print("masks", list(masks.shape))
 print("by the ladder", counts_at_once(16, 196).tolist())
 print("in the batch ", masks.sum(dim=1).tolist())
@@ -371,7 +371,7 @@ assert sorted(masks.sum(1).tolist())[8:] == counts_loop(16, 196)
 generator = torch.Generator().manual_seed(1)
 ladder, drawn = [], []
 for _ in range(40):
-    masks = collate.draw_masks(16, (14, 14), IbotConfig(), generator)
+    masks = masking.draw_masks(16, (14, 14), IbotConfig(), generator)
     ladder.append(int(masks.sum()))
     coin, ratio = torch.rand(2, 16, generator=generator)
     drawn.append(int(((0.1 + 0.4 * ratio) * 196 * (coin < 0.5)).long().sum()))
@@ -414,7 +414,7 @@ first = images[..., :96, :96]  # upper left of each photograph
 second = images[..., 32:, 32:]  # lower right
 crops = torch.stack([first, second]).flatten(0, 1)  # [2, B, ...] -> [2B, ...]
 generator = torch.Generator().manual_seed(4)
-masks = collate.draw_masks(8, (12, 12), IbotConfig(), generator)
+masks = masking.draw_masks(8, (12, 12), IbotConfig(), generator)
 print("crops", list(crops.shape), "masks", list(masks.shape))
 titles = [
     f"{i}: {names[i % 4]} {i // 4}\n{n} hidden"
@@ -450,7 +450,7 @@ plt.show()
 toy = torch.zeros(4, 16, dtype=torch.bool)  # [2B, N]
 toy[1, [5, 6]] = True
 toy[2, [10, 11, 14, 15]] = True
-indices, weight = collate.mask_positions(toy)
+indices, weight = masking.mask_positions(toy)
 print("mask_indices_list", indices.tolist())
 print("masks_weight     ", weight.tolist())
 assert indices.tolist() == [21, 22, 42, 43, 46, 47]
@@ -508,11 +508,11 @@ def positions(masks):
 
 
 for some in (toy, masks):
-    wanted = collate.mask_positions(some)
+    wanted = masking.mask_positions(some)
     for mine in (positions_loop(some), positions(some)):
         torch.testing.assert_close(mine, wanted)
     print("indices", list(wanted[0].shape), "weight", list(wanted[1].shape))
-print(inspect.getsource(collate.mask_positions))
+print(inspect.getsource(masking.mask_positions))
 
 # %% [markdown]
 # `clamp(min=1)` guards the crops without a mask: no division by 0. (Ours makes
@@ -568,12 +568,12 @@ print("key_padding_mask looks at key", int(weights[0, 0].argmax()) + 1)
 # %%
 for seed in range(3):
     generator = torch.Generator().manual_seed(seed)
-    masks = collate.draw_masks(16, (14, 14), IbotConfig(), generator)
-    print(f"sum {collate.mask_positions(masks)[1].sum():.4f}", end="  ")
+    masks = masking.draw_masks(16, (14, 14), IbotConfig(), generator)
+    print(f"sum {masking.mask_positions(masks)[1].sum():.4f}", end="  ")
 print()
 generator = torch.Generator().manual_seed(0)
 many = masking.MaskingGenerator((14, 14))(torch.full((2000,), 58), generator)
-runs = {"blocks": many, "shifted": collate.roll(many, generator)}
+runs = {"blocks": many, "shifted": masking.roll(many, generator)}
 for name, some in runs.items():
     share = some.float().mean(dim=0)  # [14, 14]
     print(f"{name}: corner {share[0, 0]:.2f}, middle {share[7, 7]:.2f}")
@@ -648,11 +648,11 @@ golden = read_state_dict("../tests/golden/step_pretrain.safetensors")
 keys = ["mask_indices_list", "masks_weight"]
 for t in range(3):
     official = golden[f"batch.{t}.collated_masks"]  # [8, 16]
-    mine = collate.mask_positions(official)
+    mine = masking.mask_positions(official)
     for name, ours in zip(keys, mine, strict=True):
         torch.testing.assert_close(ours, golden[f"batch.{t}.{name}"])
     generator = torch.Generator().manual_seed(t)
-    ours = collate.draw_masks(8, (4, 4), IbotConfig(), generator)
+    ours = masking.draw_masks(8, (4, 4), IbotConfig(), generator)
     print("official", official.sum(1).tolist(), "ours", ours.sum(1).tolist())
     assert sorted(ours.sum(1).tolist()) == sorted(official.sum(1).tolist())
 

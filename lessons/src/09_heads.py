@@ -33,8 +33,8 @@ import torch
 from dinolite import config
 from dinolite.data.photographs import photographs
 from dinolite.layers.dino_head import DINOHead
-from dinolite.models.weight_files import read_state_dict
-from dinolite.train import networks, param_groups
+from dinolite.models.pretrained import read_state_dict
+from dinolite.train import param_groups, ssl_meta_arch
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -586,7 +586,7 @@ plt.show()
 
 # %%
 torch.manual_seed(7)
-net = networks.build_network(config.load_config("demo"))
+net = ssl_meta_arch.build_network(config.load_config("demo"))
 print(list(net.keys()))
 crops = F.interpolate(cup, (24, 24)).expand(4, -1, -1, -1)  # [B, 3, 24, 24]
 masks = torch.zeros(4, 36, dtype=torch.bool)

@@ -29,11 +29,11 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import settings
-from dinolite.data import augmentations, photographs
+from dinolite import config
+from dinolite.data import batched_augmentations, photographs
 from dinolite.layers.dino_head import DINOHead
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
-from dinolite.models.weight_files import read_state_dict
+from dinolite.models.pretrained import read_state_dict
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -58,8 +58,8 @@ plt.show()
 DINOLoss = dino_clstoken_loss.DINOLoss
 F = torch.nn.functional
 crops = {"global_crops_size": 32, "local_crops_size": 16}
-config = settings.CropsConfig(**crops, local_crops_number=4)
-augment = augmentations.BatchedAugmentation(config)
+six = config.CropsConfig(**crops, local_crops_number=4)
+augment = batched_augmentations.BatchedAugmentation(six)
 resized = {"size": (64, 64), "mode": "bilinear", "antialias": True}
 photos = photographs.photographs()
 floats = [p[None].float() for p in photos.values()]
@@ -345,10 +345,10 @@ print("table", list(pairs.shape))
 # above ln K = 4.16: such a student is often sure and wrong.
 
 # %%
-large = settings.CropsConfig(global_crops_size=64, local_crops_size=32)
+large = config.CropsConfig(global_crops_size=64, local_crops_size=32)
 photo = F.interpolate(photos["chelsea"][None] / 1.0, (256, 256)).byte()
 draw_crops = torch.Generator().manual_seed(5)
-cutter = augmentations.BatchedAugmentation(large)
+cutter = batched_augmentations.BatchedAugmentation(large)
 out = cutter(photo, torch.tensor([[256, 256]]), draw_crops)
 shown = {n: viz.crops.restore(out[n], large) for n in out}
 seen = torch.cat([small(out["global_crops"], 2), small(out["local_crops"], 8)])

@@ -33,7 +33,7 @@ import matplotlib.pyplot as plt
 import torch
 from dinolite.data.photographs import photographs
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
-from dinolite.models import weight_files
+from dinolite.models import pretrained
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -732,9 +732,7 @@ print("(q - p) / T:", torch.allclose(student.grad, (q - p) / 0.1 / 6))
 
 # %%
 for name in ["dino_loss", "ibot_loss"]:
-    golden = weight_files.read_state_dict(
-        f"../tests/golden/{name}.safetensors"
-    )
+    golden = pretrained.read_state_dict(f"../tests/golden/{name}.safetensors")
     scores = golden["teacher_logits"]
     equal = torch.allclose(
         package(scores, 0.07), golden["sinkhorn"], atol=1e-5

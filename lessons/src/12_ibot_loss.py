@@ -29,11 +29,11 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import settings
-from dinolite.data import collate, photographs
+from dinolite import config
+from dinolite.data import masking, photographs
 from dinolite.layers import dino_head
 from dinolite.loss import ibot_patch_loss, sinkhorn_knopp
-from dinolite.models import vision_transformer, weight_files
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -133,9 +133,9 @@ def kl(p, scores):
 
 teacher, copy = net(0, 0.2), net(0, 0.2)
 person = photos[:1]  # [1, 3, 128, 128], the astronaut
-all_masked = settings.IbotConfig(mask_sample_probability=1.0)
+all_masked = config.IbotConfig(mask_sample_probability=1.0)
 draw = torch.Generator().manual_seed(3)
-mask = collate.draw_masks(1, (16, 16), all_masked, draw)  # [1, 256]
+mask = masking.draw_masks(1, (16, 16), all_masked, draw)  # [1, 256]
 with torch.no_grad():
     p = (answers(teacher, person) / 0.1).softmax(dim=-1)  # [1, 256, K]
 maps = {}
@@ -195,8 +195,8 @@ def cut(draw):
 student = net(1, 0.02)  # untrained; small prototypes: undecided
 draw = torch.Generator().manual_seed(0)
 crops = cut(draw)
-masks = collate.draw_masks(16, (8, 8), settings.IbotConfig(), draw)
-indices, weight = collate.mask_positions(masks)  # [M], [M]
+masks = masking.draw_masks(16, (8, 8), config.IbotConfig(), draw)
+indices, weight = masking.mask_positions(masks)  # [M], [M]
 print("crops", list(crops.shape), "masks", list(masks.shape))
 print("hidden in each:", masks.sum(dim=1).tolist())
 with torch.no_grad():
@@ -242,7 +242,7 @@ plt.show()
 toy = torch.zeros(4, 16, dtype=torch.bool)  # [n, N]
 toy[1, [5, 6]] = True
 toy[2, [10, 11, 14, 15]] = True
-_, toy_weight = collate.mask_positions(toy)
+_, toy_weight = masking.mask_positions(toy)
 q = torch.tensor([1 / 16, 1 / 4, 1 / 2, 1 / 2, 1 / 2, 1 / 2])  # [M]
 toy_scores = 0.1 * torch.stack([q, 1 - q], dim=1).log()  # [M, 2]
 toy_targets = torch.tensor([[1.0, 0.0]]).expand(6, 2)
@@ -410,9 +410,9 @@ ratio = {"divide by all": [], "divide by masked": []}
 shares = [0.25, 0.5, 0.75, 1.0]
 for share in shares:
     draw = torch.Generator().manual_seed(0)
-    some = settings.IbotConfig(mask_sample_probability=share)
-    m = collate.draw_masks(16, (8, 8), some, draw)
-    where, w = collate.mask_positions(m)
+    some = config.IbotConfig(mask_sample_probability=share)
+    m = masking.draw_masks(16, (8, 8), some, draw)
+    where, w = masking.mask_positions(m)
     with torch.no_grad():
         z = answers(student, crops, m).flatten(0, 1)[where]  # [M, K]
         p = sinkhorn(answers(teacher, crops).flatten(0, 1)[where], 0.05)
@@ -479,7 +479,7 @@ print("package, by the formula:", list(z.grad.shape))
 
 # %%
 x = person.clone().requires_grad_()
-where, w = collate.mask_positions(mask)
+where, w = masking.mask_positions(mask)
 z = answers(student, x, mask).flatten(0, 1)[where]  # [M, K]
 with torch.no_grad():
     p = sinkhorn(answers(teacher, person).flatten(0, 1)[where], 0.05)
@@ -519,8 +519,8 @@ plt.show()
 # %%
 def ask(student, game, draw):
     x = cut(draw)
-    masks = collate.draw_masks(16, (8, 8), all_masked, draw)
-    where, w = collate.mask_positions(masks)
+    masks = masking.draw_masks(16, (8, 8), all_masked, draw)
+    where, w = masking.mask_positions(masks)
     with torch.no_grad():
         rows = features(teacher, x)["x_norm_patchtokens"].flatten(0, 1)
         p = sinkhorn(teacher["ibot_head"](rows[where]), 0.05)  # [M, K]
@@ -616,7 +616,7 @@ def guessed_by(student, x, m):  # at hidden patches; elsewhere -1
 students = {"untrained": net(1, 0.02), "trained": trained["hidden"][0]}
 draw = torch.Generator().manual_seed(8)
 x = cut(draw)  # [16, 3, 64, 64]
-m = collate.draw_masks(16, (8, 8), all_masked, draw)  # [16, 64]
+m = masking.draw_masks(16, (8, 8), all_masked, draw)  # [16, 64]
 choices = {"target": asked_for(x)}
 for name, s in students.items():
     guess = choices[name] = guessed_by(s, x, m)
@@ -655,7 +655,7 @@ def holes(photo, hidden, seed):
     i = list(files).index(photo)
     x = cut(draw)  # [16, 3, 64, 64]
     m = torch.zeros(16, 64, dtype=torch.bool)
-    blocks = collate.MaskingGenerator((8, 8))
+    blocks = masking.MaskingGenerator((8, 8))
     m[i] = blocks(torch.tensor([hidden]), draw).flatten()
     target = asked_for(x)
     choices = {"target": target[i].view(1, 8, 8)}
@@ -714,10 +714,10 @@ viz.explore(
 cost = F.cross_entropy(student_scores / 0.1, targets, reduction="none")
 torch.testing.assert_close((cost * weight).sum() / 16, looped)
 file = "../tests/golden/ibot_loss.safetensors"
-golden = weight_files.read_state_dict(file)
+golden = pretrained.read_state_dict(file)
 z = golden["student_logits"].requires_grad_()  # [M, K]
 p = sinkhorn(golden["teacher_logits"], 0.07)
-where, w = collate.mask_positions(golden["masks"])
+where, w = masking.mask_positions(golden["masks"])
 assert torch.equal(where, golden["mask_indices_list"])
 torch.testing.assert_close(w, golden["masks_weight"])
 torch.testing.assert_close(p, golden["sinkhorn"], atol=1e-5, rtol=1e-4)
@@ -747,7 +747,7 @@ seen[indices[-1:]]  # seen is [16, 64, 48]
 # and whole crops dominate:
 
 # %%
-where, w = collate.mask_positions(~masks)
+where, w = masking.mask_positions(~masks)
 z, p = (x.flatten(0, 1)[where] for x in (guessed, seen))  # [M, D]
 print(f"asked: {len(where)} patches instead of {len(indices)}")
 print("crops with a question:", int((~masks).any(dim=1).sum()))
@@ -766,7 +766,7 @@ print(f"loss {wrong / ln_K:.2f} ln K instead of {looped / ln_K:.2f} ln K")
 cost = ibot.cross_entropy(toy_scores, toy_targets) / ln2  # [M]
 print(f"plain mean {cost.mean():.4f}")
 print(f"by weights {(cost * toy_weight).sum() / 4:.4f}")
-places, _ = collate.mask_positions(toy)  # [M]
+places, _ = masking.mask_positions(toy)  # [M]
 owner = places // toy.shape[1]  # [M], the crop of each hidden patch
 say = torch.bincount(owner)[owner.unique()] / len(owner)
 print("say of the masked crops, plain:", [round(x, 2) for x in say.tolist()])

@@ -28,10 +28,10 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data import windows
+from dinolite.data import photographs
 from dinolite.layers import dino_head
 from dinolite.loss import koleo_loss
-from dinolite.models import vision_transformer, weight_files
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -54,7 +54,7 @@ plt.show()
 # %%
 F = torch.nn.functional
 KoLeoLoss = koleo_loss.KoLeoLoss
-images, labels = windows.make_windows(48, "train", seed=0)
+images, labels = photographs.make_windows(48, "train", seed=0)
 pictures = (images / 255 - 0.5) / 0.25
 
 
@@ -702,7 +702,7 @@ print("weights of the head that KoLeo reaches:", sum(reached))
 # official code computed once.
 
 # %%
-golden = weight_files.read_state_dict("../tests/golden/koleo_loss.safetensors")
+golden = pretrained.read_state_dict("../tests/golden/koleo_loss.safetensors")
 x = golden["input"].requires_grad_()
 for name, function in {"package": KoLeoLoss(), "yours": my_koleo}.items():
     loss = function(x)

@@ -30,10 +30,11 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, models
-from dinolite.data import collate, datasets, loaders
+from dinolite import config
+from dinolite.data import datasets, loaders, masking
 from dinolite.eval import features, online
-from dinolite.train import ema, param_groups, ssl_meta_arch, state, train
+from dinolite.models import pretrained
+from dinolite.train import ema, param_groups, ssl_meta_arch, train
 from dinolite.train.cosine_lr_scheduler import cosine_schedule
 from dinolite_course import check, figures as viz, progress
 
@@ -42,7 +43,7 @@ from dinolite_course import check, figures as viz, progress
 
 # %%
 F, CPU = torch.nn.functional, torch.device("cpu")
-read = models.weight_files.read_state_dict
+read = pretrained.read_state_dict
 Arch = ssl_meta_arch.SSLMetaArch
 
 # %% [markdown]
@@ -84,7 +85,7 @@ TINY = {
 def fresh(momentum, steps, seed=1):
     changes = {"train.iterations": steps, "train.seed": seed}
     changes |= {"teacher.momentum": {"peak": momentum}}
-    return state.make_state(config.load_config("demo", TINY | changes), CPU)
+    return train.make_state(config.load_config("demo", TINY | changes), CPU)
 
 
 def go(run, watch):
@@ -718,7 +719,7 @@ def three_steps(order):
         x = [part[f"collated_{name}"] for name in fields]
         x += [part["mask_indices_list"], part["masks_weight"]]
         adamw.zero_grad()
-        twin(collate.SSLBatch(*x), 0.05)[0].backward()
+        twin(masking.SSLBatch(*x), 0.05)[0].backward()
         for module in twin.student.values():
             torch.nn.utils.clip_grad_norm_(module.parameters(), 3.0)
         for action in order:

@@ -31,10 +31,10 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import augmentations, collate, photographs
+from dinolite.data import batched_augmentations, masking, photographs
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
-from dinolite.models import weight_files
-from dinolite.train import param_groups, ssl_meta_arch, state, train
+from dinolite.models import pretrained
+from dinolite.train import param_groups, ssl_meta_arch, train
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -84,13 +84,13 @@ canvas = torch.stack(
         for p in list(photographs.photographs().values())[:B]
     ]
 )
-augment = augmentations.BatchedAugmentation(c.crops)
+augment = batched_augmentations.BatchedAugmentation(c.crops)
 draw = torch.Generator().manual_seed(0)
 crops = augment(canvas, torch.tensor([[96, 96]] * B), draw)
-masks = collate.draw_masks(2 * B, (6, 6), c.ibot, draw)  # [12, 36]
-indices, weight = collate.mask_positions(masks)
+masks = masking.draw_masks(2 * B, (6, 6), c.ibot, draw)  # [12, 36]
+indices, weight = masking.mask_positions(masks)
 hiding = {"mask_indices_list": indices, "masks_weight": weight}
-batch = collate.SSLBatch(masks=masks, **hiding, **crops)
+batch = masking.SSLBatch(masks=masks, **hiding, **crops)
 for name, x in vars(batch).items():
     print(f"{name:20}", list(x.shape) if x is not None else None)
 viz.batch_figure(batch, c.crops, pictures=3)
@@ -116,7 +116,7 @@ plt.show()
 
 # %%
 def fresh():
-    return state.make_state(c, torch.device("cpu"))
+    return train.make_state(c, torch.device("cpu"))
 
 
 def picture_order(x):
@@ -127,7 +127,7 @@ wrong_order = {
     name: picture_order(getattr(batch, name))
     for name in ["global_crops", "local_crops"]
 }
-spoiled = collate.SSLBatch(**vars(batch) | wrong_order)
+spoiled = masking.SSLBatch(**vars(batch) | wrong_order)
 model = fresh().model
 for name, x in {"crop order": batch, "picture order": spoiled}.items():
     total, losses = model(x, TEMP)
@@ -510,12 +510,12 @@ def pick(x, pictures):
 
 def part_of(batch, pictures):
     masks = pick(batch.masks, pictures)
-    indices, weight = collate.mask_positions(masks)
+    indices, weight = masking.mask_positions(masks)
     large, small = (
         pick(batch.global_crops, pictures),
         pick(batch.local_crops, pictures),
     )
-    return collate.SSLBatch(large, small, masks, indices, weight)
+    return masking.SSLBatch(large, small, masks, indices, weight)
 
 
 halves = [part_of(batch, slice(0, 3)), part_of(batch, slice(3, 6))]
@@ -632,9 +632,7 @@ plt.show()
 # weights at the end. We give our class the same settings and weights.
 
 # %%
-gold = weight_files.read_state_dict(
-    "../tests/golden/step_pretrain.safetensors"
-)
+gold = pretrained.read_state_dict("../tests/golden/step_pretrain.safetensors")
 
 
 def under(prefix):
@@ -682,7 +680,7 @@ for t in range(3):
     part = under(f"batch.{t}.")
     x = [part[f"collated_{name}"] for name in fields]
     x += [part["mask_indices_list"], part["masks_weight"]]
-    total, losses = twin(collate.SSLBatch(*x), 0.05)
+    total, losses = twin(masking.SSLBatch(*x), 0.05)
     for name, loss in {"total": total, **losses}.items():
         if f"loss.{t}.{name}" in gold:
             good["losses"].append(close(f"loss.{t}.{name}", loss, 1e-4))
@@ -786,7 +784,7 @@ broken = batch.local_crops.clone()
 broken[7, 0, 0, 0] = torch.nan
 run = fresh()
 train.train_step(
-    run, collate.SSLBatch(**vars(batch) | {"local_crops": broken})
+    run, masking.SSLBatch(**vars(batch) | {"local_crops": broken})
 )
 
 # %% [markdown]

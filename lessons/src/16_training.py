@@ -30,16 +30,17 @@ import inspect
 import matplotlib.pyplot as plt
 import tempfile
 import torch
-from dinolite import config, metrics, models
+from dinolite import config, metrics
 from dinolite.data import datasets, loaders
 from dinolite.eval import knn, online
-from dinolite.train import cosine_lr_scheduler, param_groups, state, train
+from dinolite.models import pretrained
+from dinolite.train import cosine_lr_scheduler, param_groups, train
 from dinolite_course import check, figures as viz, progress
 
 # %%
 CPU, PI = torch.device("cpu"), torch.pi
 clip_grad_norm_ = torch.nn.utils.clip_grad_norm_
-read = models.weight_files.read_state_dict
+read = pretrained.read_state_dict
 
 # %% [markdown]
 # ## The map
@@ -75,7 +76,7 @@ for head in ["dino", "ibot"]:
 
 def fresh(changes):
     settings = config.load_config("demo", TINY | changes)
-    return state.make_state(settings, CPU)
+    return train.make_state(settings, CPU)
 
 
 def go(run, until):
@@ -234,7 +235,9 @@ recipes = {
 runs = {}
 for name, (recipe, batch) in recipes.items():
     size = {"train.batch_size_per_gpu": batch}
-    runs[name] = state.Schedules(config.load_config(recipe, size))
+    runs[name] = cosine_lr_scheduler.Schedules(
+        config.load_config(recipe, size)
+    )
 titles = ["lr", "weight_decay", "teacher_temp", "momentum"]
 table = {t: {n: vars(s)[t] for n, s in runs.items()} for t in titles}
 for name, s in runs.items():
@@ -471,7 +474,7 @@ changes = {
     "train.device": "cpu",
 }
 demo = config.load_config("demo", changes)
-run = state.make_state(demo, CPU)
+run = train.make_state(demo, CPU)
 table = {title: {"demo": vars(run.schedules)[title]} for title in titles}
 viz.schedules_figure(table, {"warm-up ends": 20})
 plt.show()
@@ -580,7 +583,7 @@ def learn(run, log, until):
             return
 
 
-run, log = state.make_state(demo, CPU), {"knn": [(0, untrained)]}
+run, log = train.make_state(demo, CPU), {"knn": [(0, untrained)]}
 learn(run, log, until=100)
 print("steps:", run.iteration)
 

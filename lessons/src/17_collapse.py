@@ -31,10 +31,10 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import loaders, pictures, windows
+from dinolite.data import datasets, loaders, photographs
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
-from dinolite.models import weight_files
-from dinolite.train import monitors, state, train
+from dinolite.models import pretrained
+from dinolite.train import monitors, train
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -63,13 +63,13 @@ plt.show()
 # can be compared. They are as large as a global crop, 24 x 24.
 
 # %%
-images, labels = windows.make_windows(2000, "train", seed=1)
-train_set = pictures.TensorPictures(images, labels, windows.CLASSES)
-probe, which = windows.make_windows(128, "test", seed=2, size=24)
+images, labels = photographs.make_windows(2000, "train", seed=1)
+train_set = datasets.TensorPictures(images, labels, photographs.CLASSES)
+probe, which = photographs.make_windows(128, "test", seed=2, size=24)
 print("train", list(images.shape), "probe", list(probe.shape))
 first = {}  # one window of eight photographs
 for picture, label in zip(probe, which.tolist(), strict=True):
-    first.setdefault(windows.CLASSES[label], picture)
+    first.setdefault(photographs.CLASSES[label], picture)
 viz.compare_figure(dict(list(first.items())[:8]))
 plt.show()
 
@@ -147,7 +147,7 @@ def look(model):
 
 
 def run(seed, change, surgery=None, steps=STEPS):
-    s = state.make_state(settings(seed, change), CPU)
+    s = train.make_state(settings(seed, change), CPU)
     if surgery:
         surgery(s.model)
     log, seen = [], look(s.model)
@@ -701,9 +701,7 @@ viz.explore(draw, switch=list(runs)[1:], seed=SEEDS)
 # targets plus the KL divergence to the student (DINO Sec. 5.3).
 
 # %%
-official = weight_files.read_state_dict(
-    "../tests/golden/dino_loss.safetensors"
-)
+official = pretrained.read_state_dict("../tests/golden/dino_loss.safetensors")
 targets = official["sinkhorn"]  # [2B, K] = [12, 96]
 answer = torch.distributions.Categorical(targets)
 middle = torch.distributions.Categorical(targets.mean(dim=0))
@@ -725,7 +723,7 @@ print("entropy + KL is the official loss: True")
 # assignment, and the student cannot learn either. This one at least raises:
 
 # %% tags=["raises-exception"]
-s = state.make_state(settings(0, {}), CPU)
+s = train.make_state(settings(0, {}), CPU)
 s.model.teacher = s.model.student
 s.model.teacher.requires_grad_(False)
 print("the same object:", s.model.teacher is s.model.student)

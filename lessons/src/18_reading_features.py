@@ -29,9 +29,9 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import mosaics, photographs, samplers, scenes, windows
+from dinolite.data import loaders, photographs, scenes
 from dinolite.eval import features, knn, linear, segmentation
-from dinolite.models import pretrained, sizes
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 from sklearn import cluster, linear_model, metrics, neighbors
 
@@ -57,16 +57,19 @@ plt.show()
 # right once in 16 times, 6 %.
 
 # %%
-F, NAMES, C = torch.nn.functional, windows.CLASSES, len(windows.CLASSES)
-torch.manual_seed(samplers.seed_of(0, 0))  # seed 0: the start of the run
+F, NAMES = torch.nn.functional, photographs.CLASSES
+C = len(NAMES)
+torch.manual_seed(loaders.seed_of(0, 0))  # seed 0: the start of the run
 student = config.load_config("tiny").student
 nets = {
-    "untrained": sizes.build_backbone(student, teacher=True).eval(),
+    "untrained": vision_transformer.build_backbone(
+        student, teacher=True
+    ).eval(),
     "trained": pretrained.load("dinolite_tiny"),
 }
 HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # as in its training
-train, train_y = windows.make_windows(3000, "train", seed=1, size=48)
-test, test_y = windows.make_windows(600, "test", seed=2, size=48)
+train, train_y = photographs.make_windows(3000, "train", seed=1, size=48)
+test, test_y = photographs.make_windows(600, "test", seed=2, size=48)
 print("train", list(train.shape), "test", list(test.shape))
 eight = dict(zip([NAMES[y] for y in test_y], test, strict=True))
 viz.compare_figure(dict(list(eight.items())[:8]))
@@ -150,8 +153,8 @@ for name, (x, q) in readers.items():
 # seen?
 
 # %%
-boxes = windows.window_boxes(3000, "train", 1)  # the same draw, as boxes
-others = windows.window_boxes(600, "test", 2)
+boxes = photographs.window_boxes(3000, "train", 1)  # the same draw, as boxes
+others = photographs.window_boxes(600, "test", 2)
 grey = photographs.grey_photographs()
 painted = [torch.zeros(g.shape) for g in grey]
 
@@ -641,8 +644,8 @@ print(inspect.getsource(segmentation.iou))
 # to pixels. Test mosaics are made of the held-out cells.
 
 # %%
-study = mosaics.make_mosaics(160, "train", seed=3)
-exam = mosaics.make_mosaics(60, "test", seed=7)
+study = scenes.make_mosaics(160, "train", seed=3)
+exam = scenes.make_mosaics(60, "test", seed=7)
 study_masks, exam_masks = study.masks - 1, exam.masks - 1  # 0 is a class here
 
 

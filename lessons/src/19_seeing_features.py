@@ -29,9 +29,9 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config, explore
-from dinolite.data import photographs, samplers, scenes
+from dinolite.data import loaders, photographs, scenes
 from dinolite.eval import features, segmentation
-from dinolite.models import pretrained, sizes
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, explorer, figures as viz, progress
 from dinolite_course.measures import correspondence
 from sklearn import decomposition
@@ -56,10 +56,12 @@ plt.show()
 
 # %%
 F = torch.nn.functional
-torch.manual_seed(samplers.seed_of(0, 0))  # seed 0: the start of the run
+torch.manual_seed(loaders.seed_of(0, 0))  # seed 0: the start of the run
 student = config.load_config("tiny").student
 nets = {
-    "untrained": sizes.build_backbone(student, teacher=True).eval(),
+    "untrained": vision_transformer.build_backbone(
+        student, teacher=True
+    ).eval(),
     "trained": pretrained.load("dinolite_tiny"),
 }
 HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # the pixels it was trained on

@@ -30,10 +30,10 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import loaders, mosaics, pictures, windows
+from dinolite.data import datasets, loaders, photographs, scenes
 from dinolite.eval import features, knn, segmentation
-from dinolite.models import pretrained, weight_files
-from dinolite.train import gram, ssl_meta_arch, state, train
+from dinolite.models import pretrained
+from dinolite.train import cosine_lr_scheduler, gram, ssl_meta_arch, train
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]
@@ -63,9 +63,9 @@ plt.show()
 # each from another photograph, all from parts that training never touched.
 
 # %%
-tiles, named = mosaics.make_collages(40, "test", seed=22, tile=64)
+tiles, named = scenes.make_collages(40, "test", seed=22, tile=64)
 masks = named.repeat_interleave(64, dim=1).repeat_interleave(64, dim=2)
-where = segmentation.patch_labels(masks, (16, 16), len(windows.CLASSES))
+where = segmentation.patch_labels(masks, (16, 16), len(photographs.CLASSES))
 print(
     "collages", list(tiles.shape), "photograph of a patch", list(where.shape)
 )
@@ -85,8 +85,8 @@ plt.show()
 
 
 # %%
-bank = windows.make_windows(1200, "train", seed=1, size=64)
-queries = windows.make_windows(400, "test", seed=2, size=64)
+bank = photographs.make_windows(1200, "train", seed=1, size=64)
+queries = photographs.make_windows(400, "test", seed=2, size=64)
 
 
 def maps_of(net, images=tiles):  # [n, D, h, w]
@@ -123,7 +123,7 @@ STEPS = [500, 1000, 2000, 6000]
 NAMES = [f"dinolite_tiny_step{step:05}" for step in STEPS]
 snapshots = [pretrained.load(name) for name in NAMES]
 early, late = snapshots[2:]
-untrained = state.make_state(config.load_config("tiny"), CPU).model
+untrained = train.make_state(config.load_config("tiny"), CPU).model
 untrained = judge(untrained.teacher["backbone"])
 raw = segmentation.patch_similarity_auc(
     segmentation.pixel_patches(tiles, 8) - 0.5, where
@@ -192,8 +192,8 @@ print("still above untrained:   ", natural[3]["AUC"] > untrained["AUC"] + 0.02)
 
 # %%
 EARLY, PULL, GRAM, BEFORE, AFTER = NAMES[2], 4.0, 10.0, 40, 40
-images, labels = windows.make_windows(1500, "train", seed=5, size=96)
-data = pictures.TensorPictures(images, labels, windows.CLASSES)
+images, labels = photographs.make_windows(1500, "train", seed=5, size=96)
+data = datasets.TensorPictures(images, labels, photographs.CLASSES)
 SETTINGS = {
     "student.resume_from_teacher_chkpt": EARLY,
     "ibot.loss_weight": 0.0,
@@ -238,7 +238,7 @@ def pull(model):
 
 
 def begin(gram_weight=0.0, pulled=True, after=None):
-    s = state.make_state(setup, CPU)
+    s = train.make_state(setup, CPU)
     s.schedules.gram = [gram_weight] * (BEFORE + AFTER)
     if pulled:
         pull(s.model)
@@ -487,7 +487,7 @@ CASES = [
     {"img_level": True, "apply_norm": False},
 ]
 file = "../tests/golden/gram_loss.safetensors"
-golden = weight_files.read_state_dict(file)
+golden = pretrained.read_state_dict(file)
 for i, case in enumerate(CASES):
     x = golden[f"{i}.student"].requires_grad_()  # [3, 9, 20]
     loss = GramLoss(**case)(x, golden[f"{i}.teacher"])
@@ -623,7 +623,7 @@ renewed = [
 print("copied from the teacher right before", 1_000_000)
 assert gram.loads_teacher(official.gram, 1_000_000)
 print("renewed right after", renewed)
-weights = state.Schedules(official).gram
+weights = cosine_lr_scheduler.Schedules(official).gram
 for i in [999_999, 1_000_500, 1_001_000]:
     print(f"weight at {i}: {weights[i]:.2f}")
 sizes = official.crops

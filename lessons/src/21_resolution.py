@@ -31,9 +31,9 @@ import matplotlib.pyplot as plt
 import timm
 import torch.utils.flop_counter
 from dinolite import config
-from dinolite.data import photographs, samplers, windows
+from dinolite.data import loaders, photographs
 from dinolite.eval import features, knn, linear, segmentation
-from dinolite.models import pretrained, sizes, vision_transformer
+from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 from dinolite_course.measures import resolution
 
@@ -65,10 +65,12 @@ plt.show()
 # pixels: **once, twice and four times** the size of training.
 
 # %%
-torch.manual_seed(samplers.seed_of(0, 0))  # seed 0: the start of the run
+torch.manual_seed(loaders.seed_of(0, 0))  # seed 0: the start of the run
 student = config.load_config("tiny").student
 nets = {
-    "untrained": sizes.build_backbone(student, teacher=True).eval(),
+    "untrained": vision_transformer.build_backbone(
+        student, teacher=True
+    ).eval(),
     "trained": pretrained.load("dinolite_tiny"),
 }
 photos = photographs.photographs()
@@ -287,7 +289,7 @@ for name in maps[64]:
 cls, labels = {}, {}
 for split, n, seed in [("train", 900, 1), ("test", 300, 2)]:
     for side in [64, 128]:
-        x, labels[split] = windows.make_windows(n, split, seed, side)
+        x, labels[split] = photographs.make_windows(n, split, seed, side)
         for name, net in nets.items():
             out = features.extract_features(net, x, 32, **HOW)
             cls[name, split, side] = out.cls  # [n, 64]
@@ -885,7 +887,7 @@ for name, x in {"square": images[64], "wide": wides[64]}.items():
 # **Weights of another patch size.** The grid is free, the patch is not:
 
 # %% tags=["raises-exception"]
-other = sizes.build_backbone(
+other = vision_transformer.build_backbone(
     student.model_copy(update={"patch_size": 16}), teacher=True
 )
 other.load_state_dict(net.state_dict())

@@ -21,7 +21,7 @@
 # |---|---|
 # | you need | lessons 03, 04, 06, 18, 19 |
 # | time | 50 minutes |
-# | module | `dinolite/models/pretrained.py`, `keymaps.py`, `released.py`, `weight_files.py` |
+# | module | `dinolite/models/pretrained.py`, `keymaps.py` |
 # | official | `hub/backbones.py` |
 # | paper | DINOv3 Sec. 5.2, 7.1, 8.1, App. A.2 |
 
@@ -31,9 +31,9 @@ import matplotlib.pyplot as plt
 import timm
 import torch
 from dinolite import config
-from dinolite.data import datasets, decoding, photographs, samplers
+from dinolite.data import datasets, decoding, loaders, photographs
 from dinolite.eval import features, knn
-from dinolite.models import keymaps, pretrained, released, sizes, weight_files
+from dinolite.models import keymaps, pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 from dinolite_course.measures import published
 
@@ -53,7 +53,9 @@ F = torch.nn.functional
 torch.manual_seed(0)
 if WEIGHTS is None:
     which = "random ViT-S"
-    net = sizes.build_backbone(released.architecture(ARCH)).eval()
+    net = vision_transformer.build_backbone(
+        pretrained.architecture(ARCH)
+    ).eval()
 else:
     which, net = "released", pretrained.load(WEIGHTS)
 print(f"{which}: width {net.embed_dim}, {net.n_blocks} blocks")
@@ -103,7 +105,7 @@ wanted = theirs.forward_features(photo)  # CLS, registers, patches
 print("photo", list(photo.shape), "tokens", list(wanted.shape))
 
 # %%
-lax = sizes.build_backbone(released.architecture(ARCH)).eval()
+lax = vision_transformer.build_backbone(pretrained.architecture(ARCH)).eval()
 said = lax.load_state_dict(state, strict=False)
 fitted = len(state) - len(said.unexpected_keys)
 cls = lax(photo)
@@ -131,9 +133,9 @@ print("cosine to timm's above 0.5:", off > 0.5)
 NAMES = ["vits16", "vits16plus", "vitb16", "vitl16", "vith16plus", "vit7b16"]
 counts = {}
 for name in NAMES:
-    c = released.architecture(f"dinov3_{name}")
+    c = pretrained.architecture(f"dinov3_{name}")
     with torch.device("meta"):
-        model = sizes.build_backbone(c, teacher=True)
+        model = vision_transformer.build_backbone(c, teacher=True)
     counts[name] = sum(w.numel() for w in model.parameters())
     print(
         f"{name:10} {counts[name] / 1e6:8,.1f} M, width {model.embed_dim:4},",
@@ -276,11 +278,13 @@ print(joined.tolist())
 # compared with a net that has no bias for q, k and v at all?
 
 # %%
-masked = shake(sizes.build_backbone(released.architecture(ARCH)), seed=2)
+masked = shake(
+    vision_transformer.build_backbone(pretrained.architecture(ARCH)), seed=2
+)
 for block in masked.blocks:
     block.attn.qkv.bias_mask.zero_()
-settings = released.architecture("vit_small_patch16_dinov3")  # without qkvb
-plain = sizes.build_backbone(settings).eval()
+settings = pretrained.architecture("vit_small_patch16_dinov3")  # without qkvb
+plain = vision_transformer.build_backbone(settings).eval()
 mine = masked.state_dict()
 plain.load_state_dict({name: mine[name] for name in plain.state_dict()})
 print(len(mine), "entries against", len(plain.state_dict()))
@@ -471,7 +475,7 @@ try:
     opened(weights_only=True)
 except Exception as error:
     print(type(error).__name__, "- and nothing was printed before")
-source = inspect.getsource(weight_files.read_state_dict)
+source = inspect.getsource(pretrained.read_state_dict)
 print("our reader asks for it:", "weights_only=True" in source)
 
 # %% [markdown]
@@ -498,9 +502,9 @@ print("cls_token by hand:", torch.equal(values.float(), tiny.cls_token[0, 0]))
 
 # %%
 some = {"a": torch.ones(3), "b": torch.zeros(2)}
-once = weight_files.digest(some, {})
+once = pretrained.digest(some, {})
 some["b"][1] = 1e-30
-again = weight_files.digest(some, {})
+again = pretrained.digest(some, {})
 print("one tiny number changed, same hash:", again == once)
 
 # %% [markdown]
@@ -672,9 +676,9 @@ SHOWN = ["astronaut", "chelsea", "coffee", "coins", "camera"]
 whole = photographs.photographs()
 images = torch.cat([features.square(whole[name], 224) for name in SHOWN])
 grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).byte()
-torch.manual_seed(samplers.seed_of(0, 0))  # as before tiny's first step
+torch.manual_seed(loaders.seed_of(0, 0))  # as before tiny's first step
 student = config.load_config("tiny").student
-start = sizes.build_backbone(student, teacher=True).eval()
+start = vision_transformer.build_backbone(student, teacher=True).eval()
 seen = {which: (net, images, {})}
 seen |= {"tiny, untrained": (start, grey, GREY), "tiny": (tiny, grey, GREY)}
 patches = {
@@ -777,10 +781,10 @@ plt.show()
 # | `layers/rope_position_encoding.py` | same | 03 |
 # | `layers/attention.py` | same | 04 |
 # | `layers/block.py`, `ffn_layers.py`, `layer_scale.py` | same | 05 |
-# | `models/vision_transformer.py` | same, and `intermediate.py` | 06 |
-# | `hub/backbones.py` | `models/released.py`, `pretrained.py` | 22 |
+# | `models/vision_transformer.py` | same | 06 |
+# | `hub/backbones.py` | `models/pretrained.py` | 22 |
 # | `data/augmentations.py` | same | 07 |
-# | `data/masking.py`, `collate.py` | same | 08 |
+# | `data/masking.py`, `collate.py` | `masking.py` | 08 |
 
 # %% [markdown]
 # | official | here | lesson |
@@ -793,7 +797,7 @@ plt.show()
 # | `train/ssl_meta_arch.py` | same, and `ema.py` | 14, 15 |
 # | `train/train.py`, `param_groups.py` | same | 16 |
 # | `eval/knn.py`, `linear.py` | same | 18 |
-# | `checkpointer/`, `fsdp/` | `checkpointer.py`, `distributed.py` | 23 |
+# | `checkpointer/`, `fsdp/` | `checkpointer.py`, `parallel.py` | 23 |
 #
 # Read one file there, then ours. Where they differ, ours says so and why.
 
@@ -954,7 +958,7 @@ print(progress("22"))
 #   models; App. A.2: why the final norm.
 # - Official code: `hub/backbones.py` of
 #   [dinov3](https://github.com/facebookresearch/dinov3); here
-#   `dinolite/models/released.py` and `keymaps.py`.
+#   `dinolite/models/pretrained.py` and `keymaps.py`.
 # - timm, [`models/eva.py`](https://github.com/huggingface/pytorch-image-models): the
 #   same net by other authors, under a free licence.
 # - [safetensors](https://github.com/huggingface/safetensors): the format on one

@@ -21,7 +21,7 @@
 # |---|---|
 # | you need | lessons 11, 12, 13, 16 |
 # | time | 60 minutes |
-# | module | `dinolite/distributed.py`, `dinolite/sharding.py` |
+# | module | `dinolite/parallel.py` |
 # | official | `distributed/torch_wrapper.py`; `fsdp/ac_compile_parallelize.py` |
 # | paper | DINOv2 Sec. 5; DINOv3 Sec. 3.2 "Optimization", App. C |
 
@@ -29,11 +29,11 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, recipe_files, sharding
+from dinolite import config, parallel
 from dinolite.data import loaders, photographs
 from dinolite.loss import koleo_loss, sinkhorn_knopp
-from dinolite.models import pretrained, vision_transformer, weight_files
-from dinolite.train import monitors, networks, state
+from dinolite.models import pretrained, vision_transformer
+from dinolite.train import cosine_lr_scheduler, monitors, ssl_meta_arch, train
 from dinolite_course import check, figures as viz, processes, progress
 
 # %%
@@ -264,7 +264,7 @@ names = ["astronaut", "chelsea", "coffee", "camera"]
 photos = torch.cat([square(n) for n in names])  # [4, 3, 192, 192]
 trained = pretrained.load("dinolite_tiny")
 tiny = load_config("tiny")
-untrained = state.make_state(tiny, torch.device("cpu")).model.teacher
+untrained = train.make_state(tiny, torch.device("cpu")).model.teacher
 shown = {
     "trained, float32": patches_of(trained, photos),
     "trained, bfloat16": patches_of(trained, photos, BF16),
@@ -300,7 +300,7 @@ plt.show()
 # do not run it. The package compiles each block, on GPUs only, and in this order:
 
 # %%
-print(inspect.getsource(state.parallelize))
+print(inspect.getsource(parallel.parallelize))
 
 # %% [markdown]
 # ## Where does the memory go?
@@ -430,7 +430,7 @@ plt.show()
 # %%
 big = load_config("official_vit7b_pretrain")
 with torch.device("meta"):
-    net = networks.build_network(big)
+    net = ssl_meta_arch.build_network(big)
 sizes = {k: sum(p.numel() for p in m.parameters()) for k, m in net.items()}
 weights = sum(sizes.values())
 print({name: f"{n:,}" for name, n in sizes.items()})
@@ -561,7 +561,7 @@ print(inspect.getsource(sinkhorn_knopp.logsumexp_over_samples))
 # the official code, cut in two halves; and each half alone:
 
 # %%
-golden = weight_files.read_state_dict("../tests/golden/dino_loss.safetensors")
+golden = pretrained.read_state_dict("../tests/golden/dino_loss.safetensors")
 logits = golden["teacher_logits"]  # [12, 96]
 parts = [p / 0.07 for p in logits.split(6)]
 for _ in range(3):
@@ -632,7 +632,7 @@ plt.show()
 # weights travel, for each use of a block, forward and backward. This is all of it:
 
 # %%
-print(inspect.getsource(sharding.shard))
+print(inspect.getsource(parallel.shard))
 
 # %% [markdown]
 # ## Two processes, live
@@ -663,7 +663,7 @@ whole = load_config("demo", [*everyone, "train.batch_size_per_gpu=8"])
 one = processes.rehearse(whole, processes.pictures(whole), steps=4)
 half = [*everyone, "train.batch_size_per_gpu=4"]
 variants = {"DDP": [*half, "train.parallel=ddp"]}
-if sharding.can_share_on_cpu():
+if parallel.can_share_on_cpu():
     variants["FSDP2"] = [*half, "train.parallel=fsdp2"]
 variants["own neighbours"] = [*half, "dino.koleo_loss_distributed=false"]
 two = processes.with_processes(2, "demo", variants, steps=4)
@@ -774,7 +774,7 @@ for rule in rules:
     for b in batches:
         how = {"optim.scaling_rule": rule, "train.batch_size_per_gpu": b}
         c = load_config("demo", how)
-        row.append(state.Schedules(c).lr.max() / c.optim.lr.peak)
+        row.append(cosine_lr_scheduler.Schedules(c).lr.max() / c.optim.lr.peak)
     print(f"{rule:15}", *(f"{x:6.2f}" for x in row))
 
 # %% [markdown]
@@ -788,12 +788,12 @@ for rule in rules:
 
 # %%
 unknown = 0
-for name in recipe_files.recipe_names():
-    words = recipe_files.recipe_header(name).splitlines()
+for name in config.recipe_names():
+    words = config.recipe_header(name).splitlines()
     said = dict(w.split(maxsplit=1) for w in words[1:] if " " in w)
     c = load_config(name)
     with torch.device("meta"):
-        net = networks.build_network(c)
+        net = ssl_meta_arch.build_network(c)
     n = sum(p.numel() for p in net.parameters())
     time, _, more = said["time"].partition("; ")
     if time.startswith("not"):
@@ -852,7 +852,7 @@ def plan(pictures, gpus, K, recompute):
     both = {f"{name}.head_n_prototypes": K for name in ("dino", "ibot")}
     c = load_config("official_vitl_im1k", both)
     with torch.device("meta"):
-        net = networks.build_network(c)
+        net = ssl_meta_arch.build_network(c)
     n = sum(p.numel() for p in net.parameters())
     sides = c.crops.global_crops_size, c.crops.local_crops_size
     large, small = ((side // 16) ** 2 for side in sides)  # patches
@@ -1053,7 +1053,6 @@ print(progress("23"))
 # - ZeRO, [arXiv 1910.02054](https://arxiv.org/abs/1910.02054): its Fig. 1 is our
 #   picture of who holds what.
 # - Official code: `distributed/torch_wrapper.py`,
-#   `fsdp/ac_compile_parallelize.py`; here `dinolite/distributed.py` and
-#   `dinolite/sharding.py`.
+#   `fsdp/ac_compile_parallelize.py`; here `dinolite/parallel.py`.
 # - [docs/scaling.md](../docs/scaling.md) and [docs/speed.md](../docs/speed.md):
 #   what was measured, what was not, and the commands.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dinolite.data.mosaics import make_collages
+from dinolite.data.scenes import make_collages
 from dinolite.eval.segmentation import patch_similarity_auc
 from dinolite_course.measures import collages
 from dinolite_course.measures.collages import TILE, auc_at_same_distance, collage_scores

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import runpy
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dinolite_course.checking import (
 )
 from dinolite_course.exercises import exercises_of, find, lesson_numbers
 from dinolite_course.progress import all_progress, solved
+from tools.solutions import solutions
 
 LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 ALL = [exercise for lesson in lesson_numbers() for exercise in exercises_of(lesson)]
@@ -62,11 +64,12 @@ def test_the_solution_is_right(exercise: Exercise) -> None:
 
 @each_exercise
 def test_every_known_mistake_gets_its_own_sentence(exercise: Exercise) -> None:
-    sentences = [sentence for sentence, _ in exercise.wrong]
+    sentences = [sentence for sentence, *_ in exercise.slips]
     assert sentences and len(set(sentences)) == len(sentences)
-    for sentence, mistake in exercise.wrong:
+    for sentence, mistake in exercise.mistakes:
         verdict = check(exercise.id, mistake)
         assert not verdict.solved and verdict.sentence == f"not yet: {sentence}"
+        assert verdict.tried or not any(exercise.cases()), "the input is named"
         assert verdict.figure is None or (verdict._repr_png_() or b"").startswith(b"\x89PNG")
 
 
@@ -253,7 +256,34 @@ def test_trying_twice_gives_the_same_cases(exercise: Exercise) -> None:
 
 def test_an_error_of_the_answer_is_told() -> None:
     verdict = check("00.2", lambda K: 1 / 0)
-    assert repr(verdict) == "00.2: your code raised ZeroDivisionError: division by zero"
+    assert verdict.sentence == "your code raised ZeroDivisionError: division by zero"
+
+
+def test_the_input_of_a_failure_is_named() -> None:
+    first, second = find("10.1").cases()[:2]
+    verdict = check("10.1", lambda G, L: find("10.1").answer(G, L) if first == (G, L) else 0)
+    assert verdict.tried == f"G = {second[0]}, L = {second[1]}"
+    assert repr(verdict).endswith(f"(tried on {verdict.tried})")
+    assert check("10.2", lambda scores, target, temp: 0 / 0).tried == (
+        "scores [3, 5], target [3, 5], temp = 0.5"
+    )
+
+
+def test_a_slip_must_be_an_edit_of_the_solution() -> None:
+    pairs = find("10.1")
+    with pytest.raises(ValueError, match=r"10\.1, slip 'twice': 'G' stands [2-9] times"):
+        pairs.slipped("twice", "G", "L")
+    with pytest.raises(ValueError, match="stands 0 times"):
+        pairs.slipped("gone", "no such text", "")
+    assert pairs.slipped("both", ("(G - 1)", "(G + 1)"), ("G * L", "L"))(2, 3) == 2 * 3 + 3
+
+
+def test_solutions_are_made_from_the_exercises() -> None:
+    for lesson in lesson_numbers():
+        if "EXERCISES" in vars(import_module(f"dinolite_course.exercises.e{lesson}")):
+            continue  # not yet written as slips
+        page = (LESSONS / "solutions" / f"{lesson}.py").read_text("utf8")
+        assert page == solutions(lesson), "run `python -m tools.solutions`"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dinolite.config import load_config
-from dinolite.sharding import can_share_on_cpu
+from dinolite.parallel import can_share_on_cpu
 from dinolite_course.processes import difference, pictures, rehearse, with_processes
 from tests.tiny_run import TINY
 

@@ -6,11 +6,11 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from dinolite.data import colors
-from dinolite.data.augmentations import BatchedAugmentation, DataAugmentationDINO
-from dinolite.data.resample import crop_and_resize, random_boxes
-from dinolite.data.samplers import generator_of
-from dinolite.settings import CropsConfig
+from dinolite.config import CropsConfig
+from dinolite.data import batched_augmentations
+from dinolite.data.augmentations import DataAugmentationDINO
+from dinolite.data.batched_augmentations import BatchedAugmentation, crop_and_resize, random_boxes
+from dinolite.data.loaders import generator_of
 
 QUIET = {
     "color_jitter_prob": 0.0,
@@ -63,7 +63,7 @@ def test_color_changes_are_torchvisions(name: str) -> None:
     x[0] = 0.5  # grey: the hue is undefined
     factors = torch.tensor([0.7, 1.0, 1.4, 0.2]) - (1.0 if name == "hue" else 0.0)
     factors = factors.clamp(-0.5, 0.5) if name == "hue" else factors
-    actual = getattr(colors, f"adjust_{name}")(x, factors[:, None, None, None])
+    actual = getattr(batched_augmentations, f"adjust_{name}")(x, factors[:, None, None, None])
     for i in range(4):
         expected = getattr(F, f"adjust_{name}")(x[i], factors[i].item())
         assert torch.allclose(actual[i], expected, atol=1e-3), i
@@ -71,13 +71,13 @@ def test_color_changes_are_torchvisions(name: str) -> None:
 
 def test_grayscale_is_torchvisions() -> None:
     x = torch.rand(2, 3, 5, 5)
-    assert torch.allclose(colors.grayscale(x), F.rgb_to_grayscale(x), atol=1e-3)
+    assert torch.allclose(batched_augmentations.grayscale(x), F.rgb_to_grayscale(x), atol=1e-3)
 
 
 def test_blur_is_torchvisions() -> None:
     x = torch.rand(3, 3, 20, 17)
     sigma = torch.tensor([0.1, 0.8, 2.0])
-    actual = colors.gaussian_blur(x, sigma)
+    actual = batched_augmentations.gaussian_blur(x, sigma)
     for i in range(3):
         expected = F.gaussian_blur(x[i], [9, 9], [sigma[i].item()] * 2)
         assert torch.allclose(actual[i], expected, atol=1e-5)
@@ -85,15 +85,16 @@ def test_blur_is_torchvisions() -> None:
 
 def test_blur_of_pictures_smaller_than_the_kernel() -> None:
     assert torch.allclose(
-        colors.gaussian_blur(torch.ones(2, 3, 3, 2), torch.ones(2)), torch.ones(2, 3, 3, 2)
+        batched_augmentations.gaussian_blur(torch.ones(2, 3, 3, 2), torch.ones(2)),
+        torch.ones(2, 3, 3, 2),
     )
 
 
 def test_solarize_inverts_the_bright_half() -> None:
     x = torch.tensor([0.2, 0.5, 0.6, 1.0]).expand(1, 3, 1, 4)
-    out = colors.random_solarize(x, 1.0, None)
+    out = batched_augmentations.random_solarize(x, 1.0, None)
     assert torch.allclose(out[0, 0, 0], torch.tensor([0.2, 0.5, 0.4, 0.0]))
-    assert torch.equal(colors.random_solarize(x, 0.0, None), x)
+    assert torch.equal(batched_augmentations.random_solarize(x, 0.0, None), x)
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, 0.0), (0.9, 0.9), (0.5, 0.5)])
@@ -101,14 +102,14 @@ def test_blur_frequencies_are_the_effective_official_ones(
     probability: float, expected: float
 ) -> None:
     x = torch.rand(2000, 1, 3, 3)
-    blurred = colors.random_blur(x, probability, (0.5, 2.0), generator_of(0))
+    blurred = batched_augmentations.random_blur(x, probability, (0.5, 2.0), generator_of(0))
     share = (blurred != x).flatten(1).any(1).float().mean().item()
     assert share == pytest.approx(expected, abs=0.03)
     assert CropsConfig().blur_prob == (0.0, 0.9, 0.5)
 
 
 def test_hue_and_gray_frequencies() -> None:
-    change = colors.ColorChange.draw(4000, CropsConfig(), generator_of(0))
+    change = batched_augmentations.ColorChange.draw(4000, CropsConfig(), generator_of(0))
     assert (change.factors["hue"] != 0).float().mean().item() == pytest.approx(0.8, abs=0.03)
     assert change.gray.float().mean().item() == pytest.approx(0.2, abs=0.03)
     assert change.factors["brightness"].min() >= 0.6 and change.factors["brightness"].max() <= 1.4

@@ -11,9 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dinolite.data.datasets import SPECS, PictureDataset, TensorPictures, load_pictures
-from dinolite.data.folders import load_files
-from dinolite.data.pictures import FilePictures, ListPictures, ScenePictures
+from dinolite.data.datasets import (
+    SPECS,
+    FilePictures,
+    ListPictures,
+    PictureDataset,
+    ScenePictures,
+    TensorPictures,
+    load_files,
+    load_pictures,
+)
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (6, 4)) -> None:

@@ -5,10 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dinolite.data.collate import draw_masks, mask_positions, roll
-from dinolite.data.masking import MaskingGenerator
-from dinolite.data.samplers import generator_of
-from dinolite.settings import IbotConfig
+from dinolite.config import IbotConfig
+from dinolite.data.loaders import generator_of
+from dinolite.data.masking import MaskingGenerator, draw_masks, mask_positions, roll
 
 
 @given(h=st.integers(1, 16), w=st.integers(1, 16), seed=st.integers(0, 1000), share=st.floats(0, 1))

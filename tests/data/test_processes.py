@@ -7,10 +7,10 @@ from torch import Tensor
 
 from dinolite.config import Config, load_config
 from dinolite.data import loaders
-from dinolite.data.collate import SSLBatch
+from dinolite.data.batched_augmentations import SharedGenerator, rand
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.samplers import SharedGenerator, rand
+from dinolite.data.masking import SSLBatch
 
 B = 4  # pictures of all processes together
 

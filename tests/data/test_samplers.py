@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from dinolite.data.samplers import InfiniteBatchSampler, generator_of, seed_of
+from dinolite.data.loaders import InfiniteBatchSampler, generator_of, seed_of
 
 
 def test_a_pass_has_every_picture_once() -> None:

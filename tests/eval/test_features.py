@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dinolite.data.pictures import ListPictures, PictureDataset, TensorPictures
+from dinolite.data.datasets import ListPictures, PictureDataset, TensorPictures
 from dinolite.eval.features import (
     IMAGENET_MEAN,
     IMAGENET_STD,

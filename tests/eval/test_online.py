@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dinolite.config import Config, load_config
-from dinolite.data.pictures import ListPictures, PictureDataset, TensorPictures
+from dinolite.data.datasets import ListPictures, PictureDataset, TensorPictures
 from dinolite.eval import online
 from dinolite.eval.online import KnnMonitor, evaluation_pictures, evaluation_side
 

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from dinolite.data.pictures import ListPictures
+from dinolite.data.datasets import ListPictures
 from dinolite.eval.features import picture_batches, pixel_features, scaled
 from dinolite.eval.knn import best_pixel_knn
 

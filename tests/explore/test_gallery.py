@@ -13,8 +13,17 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from dinolite.data.photographs import photographs
-from dinolite.explore.gallery import UPLOAD_BYTES, UPLOADS, Gallery, Question
-from dinolite.explore.sources import UNTRAINED, NetSource, PixelSource, colours, open_sources
+from dinolite.explore.gallery import (
+    UNTRAINED,
+    UPLOAD_BYTES,
+    UPLOADS,
+    Gallery,
+    NetSource,
+    PixelSource,
+    Question,
+    colours,
+    open_sources,
+)
 from dinolite_course.explorer import patch_explorer
 
 NAMES = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")

@@ -14,15 +14,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dinolite.checkpointer import sha256
 from dinolite.config import StudentConfig
-from dinolite.files import sha256
-from dinolite.models import pretrained, released
+from dinolite.models import pretrained
 from dinolite.models.keymaps import WeightsError, huggingface_names, timm_names
 from dinolite.models.keymaps import check as check_names
 from dinolite.models.pretrained import (
+    architecture,
     from_huggingface,
     from_meta,
     from_timm,
+    infer_architecture,
     load,
     load_published,
     read_state_dict,
@@ -30,9 +32,7 @@ from dinolite.models.pretrained import (
     to_huggingface,
     to_timm,
 )
-from dinolite.models.released import architecture, infer_architecture
-from dinolite.models.sizes import build_backbone
-from dinolite.models.vision_transformer import DinoVisionTransformer
+from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone
 
 SAME = 1e-5  # largest difference of features that are of order 1
 
@@ -533,7 +533,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setitem(
-        released.RELEASED, "vits16", NANO.model_dump(exclude={"pos_embed_rope_rescale_coords"})
+        pretrained.RELEASED, "vits16", NANO.model_dump(exclude={"pos_embed_rope_rescale_coords"})
     )
     return asked
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from dinolite.config import load_config
-from dinolite.setting_types import Schedule
+from dinolite.config import Schedule, load_config
 from dinolite.train.cosine_lr_scheduler import (
+    Schedules,
     cosine_schedule,
     linear_warmup_cosine_decay,
     schedule_values,
@@ -17,7 +17,6 @@ from dinolite.train.cosine_lr_scheduler import (
 from dinolite.train.ema import update_ema
 from dinolite.train.monitors import entropy, entropy_floor, entropy_floors, spread
 from dinolite.train.param_groups import get_params_groups, multipliers, set_rates
-from dinolite.train.state import Schedules
 
 
 def test_cosine_by_hand() -> None:

@@ -18,12 +18,11 @@ from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
+from dinolite.run_folder import open_run
 from dinolite.train import train as loop
+from dinolite.train.early_end import NonFiniteError
 from dinolite.train.gram import renews_teacher
-from dinolite.train.guard import NonFiniteError
-from dinolite.train.run_folder import open_run
-from dinolite.train.state import make_state
-from dinolite.train.train import train, train_step
+from dinolite.train.train import make_state, train, train_step
 
 TINY = [
     *tests.tiny_run.TINY,
@@ -128,9 +127,9 @@ def test_a_run_leaves_everything_behind(tmp_path: Path, centering: str, pipeline
 def final_weights(out: Path) -> dict[str, torch.Tensor]:
     config = load_config(out / "config.toml")
     state = make_state(config)
-    from dinolite.train.run_folder import resume
+    from dinolite.checkpointer import resume
 
-    resume(state, out)
+    state.iteration = resume(out, state.model, state.optimizer)
     assert state.iteration == config.train.iterations
     optimizer = {
         f"{i}.{name}": value
@@ -264,7 +263,7 @@ import resource, signal, sys
 from pathlib import Path
 from dinolite.checkpointer import *
 from dinolite.config import load_config
-from dinolite.train.state import make_state
+from dinolite.train.train import make_state
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 state = make_state(load_config("demo", {TINY!r}))
 run = Path({str(tmp_path)!r})
@@ -286,20 +285,19 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dinolite.train.run_folder import resume
+    from dinolite.checkpointer import resume
 
     state = make_state(tiny())
     for i in (2, 3):
         place = save_checkpoint(tmp_path, i, state.model, state.optimizer, 3)
     data = next(place.glob("*.distcp"))
     data.write_bytes(data.read_bytes()[:1000])
-    resume(state, tmp_path)
-    assert state.iteration == 2
+    assert resume(tmp_path, state.model, state.optimizer) == 2
     assert "0000003 is damaged: __0_0.distcp is not as it was written" in capsys.readouterr().err
     assert (tmp_path / "ckpt" / "damaged-0000003").is_dir(), "nothing saved is thrown away"
     (tmp_path / "ckpt" / "0000002" / "meta.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"none of the 2 checkpoints"):
-        resume(state, tmp_path)
+        resume(tmp_path, state.model, state.optimizer)
 
 
 def test_leftovers_of_a_killed_save_are_removed(tmp_path: Path) -> None:

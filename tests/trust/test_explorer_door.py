@@ -11,9 +11,8 @@ from urllib.parse import quote, urlsplit
 import pytest
 import torch
 
-from dinolite.explore.gallery import UPLOAD_BYTES, Gallery
+from dinolite.explore.gallery import UPLOAD_BYTES, Gallery, PixelSource
 from dinolite.explore.server import serve
-from dinolite.explore.sources import PixelSource
 from tests.explore.test_gallery import flat, png
 from tests.trust.conftest import Faults
 
@@ -166,7 +165,7 @@ def test_a_body_over_the_limit_is_not_read(site: Site, faults: Faults) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/explore.html", "/../sources.py", "/explore.js/..", "/picture/-1"]
+    "path", ["/explore.html", "/../gallery.py", "/explore.js/..", "/picture/-1"]
 )
 def test_nothing_else_is_served(site: Site, path: str, faults: Faults) -> None:
     assert site.request("GET", path, X_Token=site.token)[0] in (403, 404)

@@ -19,10 +19,8 @@ from safetensors.torch import save_file
 from dinolite.cli import main
 from dinolite.config import Config
 from dinolite.data.decoding import read_picture
-from dinolite.explore.gallery import Gallery
-from dinolite.explore.sources import PixelSource
-from dinolite.models.pretrained import OWN_WEIGHTS
-from dinolite.models.weight_files import read_metadata, read_state_dict
+from dinolite.explore.gallery import Gallery, PixelSource
+from dinolite.models.pretrained import OWN_WEIGHTS, read_metadata, read_state_dict
 from tests.tiny_run import TINY
 from tests.trust.conftest import Faults
 from tests.trust.corpus import BROKEN, ODD, PNG

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dinolite.models.weight_files import read_state_dict
+from dinolite.models.pretrained import read_state_dict
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults
 

@@ -20,9 +20,8 @@ from dinolite.loss.ibot_patch_loss import iBOTPatchLoss
 from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.train import train as loop
-from dinolite.train.guard import NonFiniteError
-from dinolite.train.replay import replay
-from dinolite.train.train import train
+from dinolite.train.early_end import NonFiniteError
+from dinolite.train.train import replay, train
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults
 

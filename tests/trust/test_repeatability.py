@@ -12,7 +12,7 @@ import torch
 
 from dinolite.checkpointer import checkpoints, read_meta
 from dinolite.config import Config, load_config
-from dinolite.models.weight_files import read_metadata, read_state_dict
+from dinolite.models.pretrained import read_metadata, read_state_dict
 from dinolite.train.train import train
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults

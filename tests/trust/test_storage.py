@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from dinolite import run_folder
 from dinolite.checkpointer import CheckpointError, checkpoints
 from dinolite.config import load_config
 from dinolite.models.keymaps import WeightsError
-from dinolite.models.pretrained import load
-from dinolite.models.weight_files import read_state_dict
-from dinolite.train import run_folder
+from dinolite.models.pretrained import load, read_state_dict
 from dinolite.train.train import train
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults

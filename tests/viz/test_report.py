@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
-from dinolite.viz.report import html_table, write_report
+from dinolite.report import html_table, write_report
 from dinolite.viz.style import png_bytes
 
 

@@ -15,9 +15,8 @@ from PIL import Image
 from dinolite.viz import style as style_module
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure
-from dinolite.viz.neighbours import neighbours_figure
 from dinolite.viz.pca import pca_figure
-from dinolite.viz.similarity import similarity_figure
+from dinolite.viz.similarity import neighbours_figure, similarity_figure
 from dinolite.viz.style import COLORS, panels, png_bytes, save_png, show_map, style, to_picture
 
 LOG = {"knn": [(10, 30.0), (20, 40.0)], "lr": [(0, 0.1), (10, 0.2)]}

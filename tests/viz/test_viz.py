@@ -15,9 +15,14 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from dinolite.viz.attention import attention_figure, attention_grid
-from dinolite.viz.neighbours import OTHER, SAME, neighbours_figure
 from dinolite.viz.pca import pca_figure, pca_rgb
-from dinolite.viz.similarity import similarity_figure, similarity_map
+from dinolite.viz.similarity import (
+    OTHER,
+    SAME,
+    neighbours_figure,
+    similarity_figure,
+    similarity_map,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ their cases and what people get wrong.
 import torch
 from torch import Tensor
 
-from dinolite.data.collate import mask_positions
+from dinolite.data.masking import mask_positions
 from dinolite.loss.ibot_patch_loss import iBOTPatchLoss
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.data.collate import SSLBatch
-from dinolite.settings import CropsConfig
+from dinolite.config import CropsConfig
+from dinolite.data.masking import SSLBatch
 from dinolite.viz.style import panels, show_image
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.viz.neighbours import OTHER, SAME
+from dinolite.viz.similarity import OTHER, SAME
 from dinolite.viz.style import show_image, style
 
 FRAME, GAP = 3, 1  # pixels: the coloured frame, and the white around it

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dinolite.data.mosaics import make_collages
-from dinolite.data.windows import CLASSES
+from dinolite.data.photographs import CLASSES
+from dinolite.data.scenes import make_collages
 from dinolite.eval.segmentation import patch_labels, patch_similarity_auc, segmentation_probe
 
 TILE = 8  # patches on a side of a tile

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from dinolite.data.collate import mask_positions
+from dinolite.data.masking import mask_positions
 from dinolite_course.checking import Exercise, keeping
 from dinolite_course.exercises import hidden_patches as hidden
 

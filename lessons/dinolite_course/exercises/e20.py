@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dinolite.config import GramConfig
 from dinolite.loss.gram_loss import GramLoss
-from dinolite.settings import GramConfig
 from dinolite.train.gram import resize_patches
 from dinolite_course.checking import Exercise, Remark, keeping
 

@@ -1,35 +1,41 @@
 """What lies in the folder of a run: `config.toml`, `metrics.jsonl`, `ckpt/`, and at the end
-`teacher.safetensors`; and how a run that was cut off is taken up again.
+`teacher.safetensors`, the published backbone. Who may write there, and what every record says of
+its origin: the settings, the versions and the commit of the code. Same settings, seed, versions and
+number of threads give the same bits on the same kind of CPU; another version, a GPU or another CPU
+need not.
 """
 
 import json
+import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from torch import nn
+from torch.optim import Optimizer
 
-from dinolite import distributed
+from dinolite import __version__, parallel
 from dinolite.checkpointer import (
     META,
     CheckpointError,
     checkpoints,
     damage,
-    load_checkpoint,
     read_meta,
+    remove_leftovers,
     remove_unfinished,
     save_checkpoint,
-    set_aside,
+    write_text,
 )
 from dinolite.config import Config, load_config, to_toml
-from dinolite.data.pictures import PictureDataset
-from dinolite.files import remove_leftovers, write_text
+from dinolite.data.datasets import PictureDataset
 from dinolite.models.pretrained import save_backbone
-from dinolite.provenance import provenance
-from dinolite.train.state import TrainState, global_batch_size
+from dinolite.parallel import global_batch_size
 
 CONFIG, TEACHER, SKIPPED = "config.toml", "teacher.safetensors", "skipped.txt"
 LOCK = ".lock"
@@ -70,12 +76,12 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
                     "another --out, use the same settings, or add --allow-changes"
                 )
         remove_unfinished(folder)
-        if distributed.is_main():
+        if parallel.is_main():
             remove_leftovers(folder)
             write_text(folder / CONFIG, written_by() + to_toml(config))
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
-    distributed.barrier()
+    parallel.barrier()
 
 
 def written_by() -> str:
@@ -93,7 +99,7 @@ def stored_batch(places: list[Path], otherwise: int) -> int:
 
 def note_skipped(data: PictureDataset, folder: Path) -> None:
     """Name the files that were left out: all of them in `skipped.txt`, the first on stderr."""
-    if data.skipped and distributed.is_main():
+    if data.skipped and parallel.is_main():
         (folder / SKIPPED).write_text("\n".join(data.skipped) + "\n", "utf8")
         sentence = f"{len(data.skipped)} files were skipped, see {folder / SKIPPED}; the first: "
         print(sentence + data.skipped[0], file=sys.stderr)
@@ -111,35 +117,13 @@ def differences(old: Config, new: Config) -> list[str]:
     return out
 
 
-def resume(state: TrainState, folder: Path) -> None:
-    """Take up the newest whole checkpoint, if there is one; damaged ones are named on stderr and
-    set aside.
-
-    Raises:
-        CheckpointError: there are checkpoints, and none is whole.
-    """
-    places = checkpoints(folder)
-    for place in reversed(places):
-        wrong = distributed.from_main(damage(place) if distributed.is_main() else "")
-        if not wrong:
-            state.iteration = load_checkpoint(place, state.model, state.optimizer)["iteration"]
-            return
-        if distributed.is_main():
-            aside = set_aside(place)
-            print(f"checkpoint {place} is damaged: {wrong}; kept as {aside}", file=sys.stderr)
-    if damaged := len(list((folder / "ckpt").glob("damaged-*"))):
-        raise CheckpointError(
-            f"none of the {damaged} checkpoints in {folder / 'ckpt'} is whole, all are damaged: "
-            "the run cannot go on. Choose another --out to start anew"
-        )
-
-
-def save(state: TrainState, folder: Path) -> None:
+def save(
+    folder: Path, config: Config, iteration: int, model: nn.Module, optimizer: Optimizer
+) -> None:
     """Write a checkpoint, and beside it settings, versions, and the one number of the processes
     that must stay."""
-    keep, batch = state.config.checkpointing.max_to_keep, global_batch_size(state.config)
-    now, model, optimizer = state.iteration, state.model, state.optimizer
-    save_checkpoint(folder, now, model, optimizer, keep, **{BATCH: batch}, **origin(state.config))
+    keep, batch = config.checkpointing.max_to_keep, global_batch_size(config)
+    save_checkpoint(folder, iteration, model, optimizer, keep, **{BATCH: batch}, **origin(config))
 
 
 def origin(config: Config) -> dict[str, Any]:
@@ -154,7 +138,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another run is there, or the folder cannot be written.
     """
-    if not distributed.is_main():
+    if not parallel.is_main():
         yield
         return
     try:
@@ -173,15 +157,43 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def publish(state: TrainState, backbone: nn.Module, folder: Path) -> None:
+def publish(folder: Path, config: Config, iteration: int, backbone: nn.Module) -> None:
     """Write the teacher's backbone with its settings, for everyone to read."""
-    save_backbone(
-        backbone,
-        state.config.student,
-        folder / TEACHER,
-        {
-            "iterations": str(state.iteration),
-            "dataset": state.config.data.dataset,
-            **{name: json.dumps(value) for name, value in origin(state.config).items()},
-        },
-    )
+    metadata = {"iterations": str(iteration), "dataset": config.data.dataset}
+    metadata |= {name: json.dumps(value) for name, value in origin(config).items()}
+    save_backbone(backbone, config.student, folder / TEACHER, metadata)
+
+
+HERE = Path(__file__).resolve().parent
+
+
+def provenance() -> dict[str, str]:
+    """Versions and commit; never a host name, a user or a path."""
+    return {
+        "dinolite": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "processor": platform.machine(),
+    }
+
+
+@cache
+def commit(also: tuple[str, ...] = ()) -> str:
+    """The commit of a clone, "+changes" where the package (or `also`) differs from it; "unknown"
+    for an installed package. Asked once: what was imported does not change with the files."""
+    git = ["git", "-C", str(HERE.parent)]
+    try:
+        top = subprocess.run([*git, "rev-parse", "HEAD:dinolite"], capture_output=True, text=True)
+        if top.returncode:
+            return "unknown"
+        name = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "dinolite", *also], capture_output=True, text=True
+        )
+    except OSError:
+        return "unknown"
+    return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")

@@ -1,0 +1,242 @@
+"""One GPU or many: everything that makes a model run on several devices and processes, in the order
+in which it is applied: recomputation, torch.compile, bfloat16, then either a copy of the model in
+every process (DDP) or a share of it in each (FSDP2). Sums and gathers over all processes are the
+identity when there is only one. Started by torchrun, or not at all.
+
+ZeRO, arXiv 1910.02054, stage 3; DINOv3 App. C; official `distributed/torch_wrapper.py`,
+`fsdp/ac_compile_parallelize.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from dinolite.config import Config
+
+if TYPE_CHECKING:
+    from dinolite.train.ssl_meta_arch import SSLMetaArch
+
+T = TypeVar("T")
+
+
+def is_enabled() -> bool:
+    """Is there a process group?"""
+    return dist.is_available() and dist.is_initialized()
+
+
+def world_size() -> int:
+    """Number of processes; 1 without a process group."""
+    return dist.get_world_size() if is_enabled() else 1
+
+
+def rank() -> int:
+    """This process's number; 0 without a process group."""
+    return dist.get_rank() if is_enabled() else 0
+
+
+def is_main() -> bool:
+    """Is this the process that writes files and prints?"""
+    return rank() == 0
+
+
+def is_main_rank() -> bool:
+    """The same before the group is joined and after it was left: what torchrun said."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """ "auto": this process's GPU if there is one, else the CPU."""
+    if wanted != "auto":
+        try:
+            return torch.device(wanted)
+        except RuntimeError:
+            raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the group that torchrun prepared (nccl on cuda, gloo else); leave it at the end."""
+    if "WORLD_SIZE" not in os.environ or is_enabled():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+        barrier()  # gloo's threads let go of their tensors; at Python's end that would abort
+    finally:
+        dist.destroy_process_group()
+
+
+def all_reduce(x: Tensor, op: Literal["sum", "max"] = "sum") -> Tensor:
+    """Sum or maximum over processes, in a new tensor; no gradient."""
+    if world_size() == 1:
+        return x
+    x = x.clone()
+    dist.all_reduce(x, dist.ReduceOp.SUM if op == "sum" else dist.ReduceOp.MAX)
+    return x
+
+
+class GatherWithGradient(torch.autograd.Function):
+    """Everyone's tensors, stacked; backwards, everyone's gradients of one's own are summed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.stack(parts)  # [world, B, ...]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return all_reduce(grads[0].contiguous())[rank()]
+
+
+def all_gather(x: Tensor) -> Tensor:
+    """The processes' tensors [B, ...] one after another [world x B, ...]; gradients flow back."""
+    if world_size() == 1:
+        return x
+    gathered: Tensor = GatherWithGradient.apply(x)
+    return gathered.flatten(0, 1)
+
+
+def from_main(value: T) -> T:
+    """What the main process holds, for all; any object that can be pickled."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """DistributedDataParallel around a model if there are several processes: each has all of it."""
+    if world_size() == 1:
+        return model
+    ids: Any = [device.index] if device.type == "cuda" else None
+    with warnings.catch_warnings():  # newer versions have another word for it, older ones only this
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+def can_share_on_cpu() -> bool:
+    """torch 2.6 cannot, later ones can."""
+    return hasattr(torch.cpu.Stream, "record_event")
+
+
+def shard(networks: Iterable[nn.Module], device: torch.device, bfloat16: bool) -> None:
+    """Leave each process its share of every block, of the rest of every backbone and of every head.
+
+    FSDP2, in place, if there are several processes: whoever computes gathers a part right before
+    it and lets go right after. Networks alike are shared out alike. With `bfloat16` that is what
+    is gathered; shares, gradients between processes and what the optimiser keeps stay float32.
+    """
+    if world_size() == 1:
+        return
+    if device.type == "cpu" and not can_share_on_cpu():
+        raise ValueError(
+            f'train.parallel = "fsdp2" on the CPU needs a torch newer than {torch.__version__}; '
+            'use "ddp", or a GPU'
+        )
+    policy = MixedPrecisionPolicy()
+    if bfloat16:  # inputs stay as they are: the tables of RoPE are float32, autocast does the rest
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+    mesh = init_device_mesh(device.type, (world_size(),))
+    for part in (child for network in networks for child in network.children()):
+        blocks = dict(part.named_children()).get("blocks", nn.ModuleList())
+        for module in (*blocks.children(), part):
+            fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
+        if not any(p.requires_grad for p in part.parameters()):
+            # It has no backward pass after which to let go, and torch 2.6 keeps the outermost.
+            part.register_forward_hook(let_go)
+
+
+def let_go(module: nn.Module, inputs: object, output: object) -> None:
+    """A forward hook: back to shares."""
+    assert isinstance(module, FSDPModule)
+    module.reshard()
+
+
+def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Shrink the gradients so that their common norm, over all shares, is at most `max_norm`.
+
+    Returns:
+        the norm as it was before, the same on every process.
+    """
+    parameters = list(parameters)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = whole(norm)
+    nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
+
+
+def whole(x: Tensor) -> Tensor:
+    """A tensor of which everyone has a share, put together; all processes must call this."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def whole_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """A state dict without shares, on the CPU; all processes must call this, the main one gets it.
+
+    One tensor is put together at a time, so it fits where the module alone would not.
+    """
+    out = {}
+    for name, x in module.state_dict().items():
+        x = whole(x.detach())
+        if is_main():
+            out[name] = x.cpu()
+    return out
+
+
+def global_batch_size(config: Config) -> int:
+    """Pictures of all processes together."""
+    return config.train.batch_size_per_gpu * world_size()
+
+
+def parallelize(model: SSLMetaArch, config: Config, device: torch.device) -> nn.Module:
+    """Recomputed blocks, compiled blocks, the device and all processes, in the official order.
+
+    With FSDP2 a part moves to the device when it is shared out, so the whole need not fit there.
+    """
+    networks = [n for n in (model.student, model.teacher, model.gram_teacher) if n is not None]
+    for block in model.student["backbone"].blocks:  # type: ignore[union-attr]
+        block.recompute = config.train.checkpointing_full
+    if config.train.compile and device.type == "cuda":
+        for network in networks:
+            for block in network["backbone"].blocks:  # type: ignore[union-attr]
+                block.compile()
+    if config.train.parallel == "fsdp2":
+        shard(networks, device, uses_bfloat16(config, device))
+        return model.to(device)
+    return wrap(model.to(device), device)
+
+
+def uses_bfloat16(config: Config, device: torch.device) -> bool:
+    """Do the settings, or else the device, ask for bfloat16 in the matrix products?"""
+    wanted = config.train.precision
+    return wanted == "bfloat16" or (wanted == "auto" and device.type == "cuda")
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """bfloat16 for the matrix products where the settings or the device ask for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device))
