@@ -18,15 +18,17 @@ IDEA = (
 
 
 def imports_for(code: str, module: str) -> str:
-    """The lines of a module's imports that bind a name which `code` uses."""
+    """The lines of a module's imports that bind a name which `code` uses, in their groups."""
     used = {n.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Name)}
-    source = ast.parse(Path(str(import_module(module).__file__)).read_text("utf8"))
-    lines = []
-    for node in source.body:
+    text = Path(str(import_module(module).__file__)).read_text("utf8")
+    groups: dict[int, list[str]] = {}
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             node.names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in used]
-            lines += [ast.unparse(node)] if node.names else []
-    return "\n".join(lines)
+            if node.names:
+                blank_lines = text.split("\n")[: node.lineno].count("")
+                groups.setdefault(blank_lines, []).append(ast.unparse(node))
+    return "\n\n".join("\n".join(lines) for lines in groups.values())
 
 
 def solutions(lesson: str) -> str:

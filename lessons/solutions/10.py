@@ -1,6 +1,7 @@
 """Solutions of lesson 10. Try first: `check` in the lesson tells you what kind of wrong it is."""
 
 import math
+
 import torch
 
 
