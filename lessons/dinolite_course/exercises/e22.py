@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dinolite.models.keymaps import TIMM
 from dinolite_course.checking import Exercise, keeping
-from dinolite_course.exercises.named import State, with_dtypes
+from dinolite_course.exercises.states import State, with_dtypes
 
 COLOURS = {
     "lvd": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
