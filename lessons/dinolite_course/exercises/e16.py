@@ -74,8 +74,12 @@ share_of_start.slips = [
 
 def plans():
     """(start, peak, end, warmup, total), the last with a warm-up of one step."""
-    longer = [(0.0, 1.0, 0.2, 2, 6), (0.04, 0.07, 0.07, 3, 5), (0.1, 2.0, 0.5, 4, 12)]
-    return [*longer, (0.3, 0.9, 1.0, 1, 4)]
+    return [
+        (0.0, 1.0, 0.2, 2, 6),
+        (0.04, 0.07, 0.07, 3, 5),
+        (0.1, 2.0, 0.5, 4, 12),
+        (0.3, 0.9, 1.0, 1, 4),
+    ]
 
 
 @exercise("16.3", "warm-up and cosine, v2", cases=plans)
