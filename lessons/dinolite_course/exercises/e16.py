@@ -108,11 +108,7 @@ schedule.slips = [
     ),
     ("the cosine ends at 0, not at `end`", "end + (peak - end)", "peak"),
     ("the warm-up begins at `start`, yours at 0", "start + (peak - start)", "peak"),
-    (
-        "the line begins at `start` itself; yours is one step ahead",
-        "arange(warmup)",
-        "arange(1, warmup + 1)",
-    ),
+    ("the line begins at `start` itself; yours is one step ahead", "(warmup)", "(1, warmup + 1)"),
     (
         "a quarter of a wave; the cosine runs from 0 to pi, half of one",
         "* wave",
@@ -154,11 +150,7 @@ rates.slips = [
         "[1]) + 1",
         "[1])",
     ),
-    (
-        "all one layer off: the layer of the final norm, depth + 1, has factor 1",
-        "1 - layer",
-        "2 - layer",
-    ),
+    ("all one layer off: the layer of the final norm, depth + 1, has factor 1", "1 -", "2 -"),
     (
         "the tokens are decayed, whatever the official comment says",
         "spared = ",

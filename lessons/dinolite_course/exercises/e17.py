@@ -101,11 +101,7 @@ in_use.slips = [
         ".sum()",
         ".sum() + (p * p.clamp(min=1e-12).log()).sum(dim=1).mean()",
     ),
-    (
-        "the sign of the entropy: it is not below 0, and the number in use not below 1",
-        "-(mean",
-        "(mean",
-    ),
+    ("the sign of the entropy: it is not below 0, and the number in use not below 1", "-(", "("),
 ]
 
 

@@ -45,16 +45,8 @@ def likeness(patches, k):
 
 likeness.slips = [
     ("the mean patch is still in: subtract it first", " - patches.mean(dim=0)", ""),
-    (
-        "those are dot products; a cosine has both at length 1",
-        ("F.normalize(", ""),
-        (", dim=1)", ""),
-    ),
-    (
-        "the mean is over patches, dimension 0; that is each patch's own mean",
-        "dim=0",
-        "dim=1, keepdim=True",
-    ),
+    ("those are dot products; a cosine has both at length 1", ("F.normalize", ""), (", dim=1", "")),
+    ("the mean is over patches, dimension 0; that is each patch's own mean", "dim=0", "1, True"),
 ]
 
 
@@ -98,21 +90,9 @@ def mutual_pairs(similarity):
 
 
 mutual_pairs.slips = [
-    (
-        "those are all choices; keep the ones that are returned",
-        "[i[keep], there[keep]]",
-        "[i, there]",
-    ),
-    (
-        "a pair is (patch of a, patch of b), in this order",
-        "i[keep], there[keep]",
-        "there[keep], i[keep]",
-    ),
-    (
-        "ask what the chosen patch of b chooses: columns[rows[i]] == i",
-        "back[there] == i",
-        "back[: len(i)] == there",
-    ),
+    ("those are all choices; keep the ones that are returned", "back[there] == i", "i == i"),
+    ("a pair is (patch of a, patch of b), in this order", "], dim=1)", "], dim=1).flip(1)"),
+    ("ask what the chosen patch of b chooses: columns[rows[i]] == i", "there] == i", "i] == there"),
 ]
 
 

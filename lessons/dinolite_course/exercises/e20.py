@@ -70,11 +70,7 @@ def loss_of(student, teacher):
 
 loss_of.slips = [
     ("the sum over all entries; the official code takes the mean", "mean", "sum"),
-    (
-        "the sum over a picture's entries; take the mean over them, too",
-        "mean()",
-        "sum() / len(student)",
-    ),
+    ("the sum over a picture's entries; take the mean over them, too", "mean", "sum((1, 2)).mean"),
     (
         "not normalised",
         ("gram_of(student)", "student @ student.mT"),
@@ -117,11 +113,7 @@ to_grid.slips = [
     ),
     ("bilinear; bicubic is asked for", "bicubic", "bilinear"),
     ("the nearest patch only; bicubic is asked for", "bicubic", "nearest"),
-    (
-        "those are the first patches of the large grid",
-        "grid.flatten(2).mT",
-        "patches[:, : side * side]",
-    ),
+    ("those are the first patches of the large grid", "grid.flatten(2).mT", "patches[:, :side**2]"),
     ("antialiased", '"bicubic"', '"bicubic", antialias=True'),
     (
         "right on the grid; but a view mixes it up on the way back",

@@ -35,30 +35,22 @@ def box_factor(n, n_train):
     return n / n_train
 
 
-FACTOR = "return n / n_train"
+FACTOR = "n / n_train\n"  # of the last line
 box_factor.slips = [
     (
         "the other way round: more patches have shorter steps, so the box must grow",
         FACTOR,
-        "return n_train / n",
+        "n_train / n",
     ),
-    ("patches on a side count, not all patches", FACTOR, "return (n / n_train) ** 2"),
-    ("that is the step of n patches; by what must it be multiplied?", FACTOR, "return 2 / n"),
+    ("patches on a side count, not all patches", FACTOR, "(n / n_train) ** 2"),
+    ("that is the step of n patches; by what must it be multiplied?", FACTOR, "2 / n"),
     (
         "the box ends half a step beyond the outer centres: n patches make n steps",
         FACTOR,
-        "return (n - 1) / (n_train - 1)",
+        "(n - 1) / (n_train - 1)",
     ),
-    (
-        "a box of fewer patches must shrink: the factor can be a fraction",
-        FACTOR,
-        "return n // n_train",
-    ),
-    (
-        "the first centre is no step; the step is 2 / n",
-        FACTOR,
-        "return (1 - 1 / n) / (1 - 1 / n_train)",
-    ),
+    ("a box of fewer patches must shrink: the factor can be a fraction", FACTOR, "n // n_train"),
+    ("the first centre is no step; the step is 2 / n", FACTOR, "(1 - 1 / n) / (1 - 1 / n_train)"),
 ]
 
 
@@ -75,12 +67,7 @@ def sizes_to_fit():
     ]
 
 
-def as_pair(function, *sizes):
-    """Lists and tuples are both fine."""
-    return tuple(function(*sizes))
-
-
-@exercise("21.3", "a size that fits", cases=sizes_to_fit, run=as_pair)
+@exercise("21.3", "a size that fits", cases=sizes_to_fit)
 def fitting_size(height, width, short, patch):
     scale = short / min(height, width)
     return tuple(max(1, round(side * scale / patch)) * patch for side in (height, width))
@@ -91,17 +78,9 @@ fitting_size.slips = [
     ("that always rounds down: the nearest multiple may lie above", "round", "int"),
     ("the proportions are lost: scale the longer side as well", "side * scale", "short"),
     ("`short` is wanted for the shorter side, not for the longer", "min(", "max("),
-    (
-        "scaled, but not to multiples of the patch",
-        "max(1, round(side * scale / patch)) * patch",
-        "round(side * scale)",
-    ),
+    ("scaled, but not to multiples of the patch", "scale = short", "patch, scale = 1, short"),
     ("those are patches; pixels are wanted", " * patch", ""),
-    (
-        "a thin side comes out as 0; one patch is the least",
-        "max(1, round(side * scale / patch))",
-        "round(side * scale / patch)",
-    ),
+    ("a thin side comes out as 0; one patch is the least", "max(1", "max(0"),
     ("the least is one patch, not one pixel", ")) * patch", ") * patch)"),
     (
         "rounded to whole pixels on the way; round once, at the end",
@@ -139,11 +118,7 @@ def tiled_pairs(side, tile, patch, prefix):
 tiled_pairs.slips = [
     ("that is one tile; there are (side / tile) squared of them", "(side // tile) ** 2 * ", ""),
     ("the prefix looks and is looked at, in every tile", "prefix + ", ""),
-    (
-        "that is the whole picture in one pass",
-        ("(side // tile) ** 2 * ", ""),
-        ("tile //", "side //"),
-    ),
+    ("that is the whole picture in one pass", "    seen", "    tile = side\n    seen"),
     ("a token looks at itself, too", "seen**2", "seen * (seen - 1)"),
     (
         "no tile sees another: square the tokens of one tile, then count the tiles",

@@ -55,11 +55,7 @@ our_name.slips = [
     ),
     ("fc2 is still there: in a gated model it is w3", '"fc2": "w3",', ""),
     ("reg_token is still there", '"reg_token": "storage_tokens",', ""),
-    (
-        "the two gammas still have timm's names",
-        ('"gamma_1": "ls1.gamma",', ""),
-        ('"gamma_2": "ls2.gamma",', ""),
-    ),
+    ("the two gammas still have timm's names", ("gamma_1", "?"), ("gamma_2", "?")),
 ]
 
 
@@ -157,11 +153,7 @@ halved.slips = [
     ("that is float16; wanted is bfloat16", "bfloat16", "half"),
     ("nothing is rounded", "w.bfloat16()", "w"),
     ("rounded, and stored as float32 again: not half the size", "16()", "16().float()"),
-    (
-        "a name ends in `periods`; that it is in there is not enough",
-        'name.endswith("periods")',
-        '"periods" in name',
-    ),
+    ("a name ends in `periods`; that it is in there is not enough", "endswith", "count"),
     ("the periods are rounded and the weights are not: the wrong way round", "w if", "w if not"),
     (
         "the periods are gone; keep them, unchanged",

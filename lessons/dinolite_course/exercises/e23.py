@@ -75,17 +75,9 @@ whole_gradient.slips = [
         ("n * g", "g"),
         ("sum(counts)", "len(counts)"),
     ),
-    (
-        "that is a sum; it grows with the number of processes",
-        ("n * g", "g"),
-        (" / sum(counts)", ""),
-    ),
+    ("that is a sum; it grows with the number of processes", ("n * ", ""), (" / sum(counts)", "")),
     ("weighted, and not divided by the number of all samples", " / sum(counts)", ""),
-    (
-        "divided by the number of processes; divide by the number of samples",
-        "sum(counts)",
-        "len(counts)",
-    ),
+    ("divided by the number of processes; divide by the number of samples", "sum", "len"),
     ("the counts are in the wrong order", "counts, strict", "counts[::-1], strict"),
 ]
 
