@@ -33,6 +33,10 @@ Arch = Literal[
     "vit_7b",
 ]  # fmt: skip
 
+Rgb = tuple[float, float, float]
+IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
+IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+
 
 class Section(BaseModel):
     """A group of settings: unknown keys and wrong types are errors, and nothing changes later."""
@@ -181,8 +185,8 @@ class CropsConfig(Section):
     blur_sigma: Annotated[tuple[float, float], Field(strict=False)] = (0.1, 2.0)
     """Range in pixels; the kernel has 9 x 9."""
     solarize_prob: Fraction = 0.2
-    rgb_mean: Triple = (0.485, 0.456, 0.406)
-    rgb_std: Triple = (0.229, 0.224, 0.225)
+    rgb_mean: Triple = IMAGENET_MEAN
+    rgb_std: Triple = IMAGENET_STD
     pipeline: Literal["batched", "per_image"] = "batched"
     """Batched tensors on the training device, or torchvision per picture in the workers."""
 
