@@ -183,7 +183,7 @@ def save_backbone(
         key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
         for key, value in state.items()
     }
-    shared = config.model_copy(update={"resume_from_teacher_chkpt": ""})  # a path on this machine
+    shared = config.model_copy(update={"resume_from_teacher_chkpt": None})  # a path on this machine
     head = {"format": "pt", **(metadata or {}), "config": shared.model_dump_json()}
     write_safetensors(tensors, path, head)
 
