@@ -31,7 +31,7 @@ from dinolite.data.decoding import (
     show_path,
     shrunk,
 )
-from dinolite.data.photographs import CLASSES, photograph_path
+from dinolite.data.photographs import CLASSES
 
 SPECS = (
     "windows",
@@ -82,7 +82,7 @@ def load_pictures(
     if spec in ("windows", "scenes", "mosaics"):
         return _made(spec, split, image_size)
     if spec == "photos":
-        paths = [photograph_path(name) for name in CLASSES]
+        paths = [photographs.photograph_path(name) for name in CLASSES]
         return load_files(paths, torch.arange(len(paths)), CLASSES, [], image_size, cache_bytes)
     if spec == "imagenet":
         return _imagenet(split, image_size, root, cache_bytes)

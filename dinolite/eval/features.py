@@ -4,7 +4,7 @@ whole map of patch vectors. Raw pixels stand beside them, as the features to bea
 DINOv3 App. D (evaluation protocols); official `eval/utils.py::extract_features`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -61,11 +61,11 @@ def extract_features(
         ValueError: no pictures, pictures of several sizes without `size`, or a size that the
             patches do not divide.
     """
-
-    def read(out: dict[str, Any], x: Tensor) -> tuple[Tensor, ...]:
-        return out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1)
-
-    return Features(*_collect(backbone, images, read, batch_size, size, mean, std))
+    parts = [
+        (out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1))
+        for out, _ in outputs(backbone, images, batch_size, size, mean, std)
+    ]
+    return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def extract_patches(
@@ -80,37 +80,31 @@ def extract_patches(
 
     Arguments and errors as in `extract_features`. All n maps are kept in memory.
     """
-    p = backbone.patch_size
-    assert isinstance(p, int)
-
-    def read(out: dict[str, Any], x: Tensor) -> tuple[Tensor, ...]:
-        grid = (x.shape[2] // p, x.shape[3] // p)
-        return (out["x_norm_patchtokens"].float().mT.unflatten(2, grid),)  # [B, D, h, w]
-
-    return _collect(backbone, images, read, batch_size, size, mean, std)[0]
+    parts = [
+        out["x_norm_patchtokens"].float().mT.unflatten(2, grid)  # [B, D, h, w]
+        for out, grid in outputs(backbone, images, batch_size, size, mean, std)
+    ]
+    return torch.cat(parts)
 
 
-def _collect(
+@torch.inference_mode()
+def outputs(
     backbone: nn.Module,
     images: Tensor | PictureDataset,
-    read: Callable[[dict[str, Any], Tensor], tuple[Tensor, ...]],
     batch_size: int,
     size: int | None,
     mean: Rgb,
     std: Rgb,
-) -> list[Tensor]:
-    """What `read` takes from the backbone's outputs and inputs, batches put together again."""
-    p = backbone.patch_size
-    if size is not None and (size < 1 or size % p != 0):  # type: ignore[operator]
+) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
+    """What the backbone says of each batch, and rows and columns of its patches."""
+    p: Any = backbone.patch_size
+    if size is not None and (size < 1 or size % p != 0):
         raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
     device = next(backbone.parameters()).device
-    parts = []
-    with torch.inference_mode(), evaluating(backbone):
+    with evaluating(backbone):
         for batch in picture_batches(images, batch_size, size):
             x = preprocess(batch.to(device), mean, std)
-            parts.append(read(backbone(x, is_training=True), x))
-    # Outside inference mode, so that a probe may train on the result.
-    return [torch.cat(part) for part in zip(*parts, strict=True)]
+            yield backbone(x, is_training=True), (x.shape[2] // p, x.shape[3] // p)
 
 
 @contextmanager
