@@ -1,7 +1,6 @@
 """The crops that student and teacher see of a picture: two large and several small ones, cut,
-mirrored, recoloured and blurred at random. What stays the same in all of them is what can be
-learnt. This is the official form, picture by picture, from torchvision's transforms; the default is
-the fast one of `batched_augmentations.py`, with the same settings.
+mirrored, recoloured and blurred at random; what stays the same in all of them can be learnt. This
+is the official form, picture by picture; the default is the fast one of `batched_augmentations.py`.
 
 DINO Sec. 3.1 "multi-crop" (after SwAV Sec. 3.2); DINOv3 App. C; official `data/augmentations.py`.
 """

@@ -1,11 +1,9 @@
-"""The fast form of the augmentation: all crops of a batch of pictures in a few tensor operations,
-on any device. `augmentations.py` has the official form, picture by picture, with the same settings.
+"""The fast form of the augmentation: all crops of a batch in a few tensor operations, on any
+device. Scaling along an axis is a matrix with the antialiased bicubic kernel of Pillow and
+torchvision; colours, blur and solarising have torchvision's definitions and each picture its own
+random amounts, and only the order of the four colour changes is drawn for a batch.
 
-Scaling along an axis is a matrix, so a crop is (rows' matrix) x picture x (columns' matrix); the
-matrices hold the antialiased bicubic kernel of Pillow and torchvision. Colour jitter, grey, blur
-and solarising have torchvision's definitions (`ColorJitter`, `RandomGrayscale`, `GaussianBlur`,
-`RandomSolarize`), and each picture its own random amounts. One thing differs: the order of the four
-colour changes is drawn for a batch, not for every picture. Official `data/augmentations.py`.
+Official `data/augmentations.py`, of which `augmentations.py` here has the official form.
 """
 
 from __future__ import annotations

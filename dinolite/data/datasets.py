@@ -1,12 +1,13 @@
 """Data sets: one word names one ("windows", "scenes", "folder:~/photos", "cifar10"), and all are
 used alike: pictures with labels, in one tensor (fastest), in a list of tensors of different sizes,
-or as files that are decoded on each access because they do not fit into memory. Nothing is
-downloaded unless that is asked for. Official counterpart: the strings of `data/loaders.py`,
-`data/datasets/`.
+or as files that are decoded on each access. Nothing is downloaded unless that is asked for.
+
+Official counterpart: the strings of `data/loaders.py`, `data/datasets/`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Sequence
@@ -64,10 +65,9 @@ def load_pictures(
 
     `image_size` (pixels): the side of "windows" (default 32), "scenes" (64) and "mosaics" (96);
     for all others the longest side allowed, larger pictures being shrunk with their aspect kept.
-    "photos" are the sixteen bundled photographs, whole and the same for both splits. "a+b" joins
-    sets of pictures of one size, without labels. `root`: where downloaded data sets lie, default
-    `data`; "imagenet" needs it (with `train` and `val` inside) and is never downloaded. Up to
-    `cache_bytes` are decoded once and kept in memory.
+    "photos" are the sixteen photographs, whole and the same for both splits; "a+b" joins sets of
+    pictures of one size, without labels. `root`: where downloaded data sets lie, default `data`;
+    "imagenet" needs it (with `train` and `val` inside). Up to `cache_bytes` are kept in memory.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
     if split not in ("train", "test"):
@@ -91,9 +91,9 @@ def load_pictures(
         return _imagenette(split, image_size, where, download, cache_bytes)
     if spec in ("cifar10", "cifar100", "stl10"):
         return _arrays(spec, split, image_size, where, download)
-    if Path(spec).expanduser().is_dir():
-        raise ValueError(f"spec={spec!r} is a folder; did you mean 'folder:{spec}'?")
     hint = did_you_mean(spec.lower(), SPECS)
+    if Path(spec).expanduser().is_dir():
+        hint = f"; this is a folder, did you mean 'folder:{spec}'?"
     raise ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
 
 
@@ -207,9 +207,6 @@ def _shrink(images: Tensor, image_size: int | None) -> Tensor:
     return torch.cat(parts)
 
 
-# --- folders of picture files ---
-
-
 def load_folder(
     folder: Path, split: str, image_size: int | None = None, cache_bytes: int = 2**31
 ) -> PictureDataset:
@@ -232,16 +229,19 @@ def load_folder(
         found = _find(folder)
         classes = sorted({name for name in found.names if name})
         wanted = [(i % EVERY == EVERY - 1) == (split == "test") for i in range(len(found.paths))]
-        kept = [list(compress(column, wanted)) for column in (found.paths, found.names)]
-        found = _Found(*kept, found.skipped)
+        paths, names = (list(compress(column, wanted)) for column in found[:2])
+        found = _Found(paths, names, found.skipped)
     index = {name: i for i, name in enumerate(classes)} | {"": -1}
     labels = torch.tensor([index[name] for name in found.names], dtype=torch.int64)
-    if not found.paths:
-        raise _nothing_readable(folder, split, found.skipped)
-    try:
-        return load_files(found.paths, labels, classes, found.skipped, image_size, cache_bytes)
-    except UnreadablePicture:
-        raise _nothing_readable(folder, split, found.skipped) from None
+    skipped = found.skipped
+    with contextlib.suppress(UnreadablePicture):
+        if found.paths:
+            return load_files(found.paths, labels, classes, skipped, image_size, cache_bytes)
+    reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
+    raise ValueError(
+        f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
+        f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
+    )
 
 
 class _Found(NamedTuple):
@@ -253,7 +253,7 @@ class _Found(NamedTuple):
 def _find(root: Path) -> _Found:
     """Every picture file under `root`; each real folder once, so that circles of links end."""
     found = _Found([], [], [])
-    seen: set[int] = set()
+    seen: set[str] = set()
 
     def unreadable(error: OSError) -> None:
         found.skipped.append(f"{show_path(error.filename)}: skipped, {error.strerror}")
@@ -264,8 +264,7 @@ def _find(root: Path) -> _Found:
             subfolders.clear()
             continue
         seen.add(real)
-        hidden = sorted(name for name in subfolders if name.startswith("."))
-        for name in hidden:
+        for name in sorted(name for name in subfolders if name.startswith(".")):
             found.skipped.append(f"{show_path(folder)}/{name}: skipped, a hidden folder")
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         relative = Path(folder).relative_to(root).parts
@@ -279,14 +278,6 @@ def _find(root: Path) -> _Found:
                 found.paths.append(path)
                 found.names.append(relative[0] if relative else "")
     return found
-
-
-def _nothing_readable(folder: Path, split: str, skipped: list[str]) -> ValueError:
-    reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
-    return ValueError(
-        f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
-        f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
-    )
 
 
 def load_files(
@@ -326,9 +317,6 @@ def load_files(
     if all(picture.shape == images[0].shape for picture in images):
         return TensorPictures(torch.stack(images), labels[kept], classes, skipped)
     return ListPictures(images, labels[kept], classes, skipped)
-
-
-# --- what a data set is ---
 
 
 class PictureDataset(Dataset[Tensor]):

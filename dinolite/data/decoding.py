@@ -1,6 +1,5 @@
-"""One picture file -> one uint8 RGB tensor, whatever odd kind of picture it is. Files that cannot
-be read say so in one sentence, so that a folder of photographs with a few broken ones can be used
-all the same.
+"""One picture file -> one uint8 RGB tensor, whatever odd kind of picture it is. A file that cannot
+be read says so in one sentence, so that a folder with a few broken ones can be used all the same.
 """
 
 from __future__ import annotations

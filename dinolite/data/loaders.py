@@ -1,12 +1,9 @@
-"""From a data set to the batches of a run: which pictures come next, reading them, their crops,
-and the masks.
+"""From a data set to the batches of a run: which pictures come next, reading them, their crops and
+masks. Everything random depends only on the seed, the iteration and the picture's place in the
+batch of all processes: a resumed run draws what the uninterrupted one would have drawn, whatever
+the number of workers and of processes.
 
-With the batched pipeline workers only read pictures (data sets that are one tensor need none), and
-crops are made on the training device. With the per-image pipeline workers do it all. Either way
-everything random depends on the seed, the iteration and the picture's place in the batch of all
-processes only. So a resumed run draws what the uninterrupted run would have drawn, whatever the
-number of workers and of processes. Official `data/loaders.py` and `data/samplers.py`, where a
-resumed run draws other data.
+Official `data/loaders.py` and `data/samplers.py`, where a resumed run draws other data.
 """
 
 from __future__ import annotations
@@ -39,7 +36,11 @@ def ssl_batches(
     world_size: int = 1,
     start: int = 0,
 ) -> Iterator[SSLBatch]:
-    """The batches of iterations `start`, ..., `train.iterations` - 1, on the device."""
+    """The batches of iterations `start`, ..., `train.iterations` - 1, on the device.
+
+    With the batched pipeline workers only read pictures, and crops are made on the device; with the
+    per-image pipeline workers do it all.
+    """
     t = config.train
     if len(dataset) < 1:
         raise ValueError(f"data set {config.data.dataset!r} has no pictures to train on")

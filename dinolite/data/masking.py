@@ -1,10 +1,9 @@
-"""What the student does not get to see: rectangular blocks of patches, until exactly the wanted
-number is hidden; how many that is in each crop of a batch; and the batch of one step, with the
-positions of its hidden patches.
+"""What the student does not get to see: blocks of patches, until exactly the wanted number is
+hidden; how many that is in each crop of a batch; and the batch of one step, with the positions of
+its hidden patches.
 
-iBOT App. (blockwise masking, after BEiT Alg. 1); DINOv3 App. C (mask ratios and probability);
-official `data/masking.py::MaskingGenerator`, which makes one mask at a time while here all masks of
-a batch grow together, and `data/collate.py::collate_data_and_cast`.
+iBOT App. (blockwise masking, after BEiT Alg. 1); DINOv3 App. C (ratios); official `data/masking.py`
+(one mask at a time, while here all of a batch grow together) and `data/collate.py`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Real pictures without a download: the sixteen photographs that lie inside the wheels of
-scikit-image and scikit-learn, and small grey windows cut from them, which are the default data
-("which photograph?" is the class). Windows for testing come from other parts of each photograph
-than windows for training. data/README.md says where each photograph comes from.
-
-No counterpart in the paper or the official code.
+"""Real pictures without a download: the sixteen photographs inside the wheels of scikit-image and
+scikit-learn (data/README.md says whose they are), and small grey windows cut from them, the default
+data, with the photograph as the class. Windows for testing come from other parts of each photograph
+than windows for training. No counterpart in the official code.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
 """Pictures of which the class of every pixel is known: scenes, drawn by a few lines of arithmetic,
-and mosaics, put together from windows of the photographs.
-
-In a scene a class is a pair of shape and texture; colours, places, sizes, angles and light are
-random, so that none of them gives it away. Mosaics hold several things in one picture: windows that
-show one thing teach what a picture is; for what a patch is, pictures must hold more than one.
-No counterpart in the paper or the official code.
+where a class is a pair of shape and texture and all else is random; and mosaics of windows of the
+photographs, since patches need pictures that hold several things. No official counterpart.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def preprocess(
     return normalize(images.float() / 255, mean, std)
 
 
+@torch.no_grad()
 def extract_features(
     backbone: nn.Module,
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
@@ -68,6 +69,7 @@ def extract_features(
     return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
+@torch.no_grad()
 def extract_patches(
     backbone: nn.Module,
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
@@ -87,7 +89,6 @@ def extract_patches(
     return torch.cat(parts)
 
 
-@torch.inference_mode()
 def outputs(
     backbone: nn.Module,
     images: Tensor | PictureDataset,

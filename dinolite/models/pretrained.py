@@ -1,7 +1,6 @@
 """Weights in and out: `load` takes a name, a file or a run folder and returns a backbone ready to
-look at images. Which backbone it is follows from the name of a released model, or from the shapes
-of the weights. Files are read without running what is in them; our own are safetensors with the
-official parameter names and the settings inside.
+look at images. Which backbone it is follows from the name, the settings in the file, or the shapes
+of the weights. Files are read without running what is in them; our own are safetensors.
 
 DINOv3 Table 2, Fig. 16a and model card; official `hub/backbones.py`.
 """
@@ -149,9 +148,6 @@ def skeleton(config: StudentConfig, state: State, names: Names) -> DinoVisionTra
         return build_backbone(config, teacher=True)
 
 
-# --- which backbone ---
-
-
 PLUS = {"ffn_layer": "swiglu", "ffn_ratio": 6.0}
 RELEASED: dict[str, dict[str, Any]] = {
     "vitt16": {"arch": "vit_tiny"},  # not Meta's DINOv3: EUPE, at timm only
@@ -241,9 +237,6 @@ def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig
     return StudentConfig(**COMMON | inferred)
 
 
-# --- reading files ---
-
-
 def read_state_dict(path: str | Path) -> dict[str, Any]:
     """The tensors in a .safetensors, .pth or .pt file; never runs code that a file contains.
 
@@ -301,9 +294,6 @@ def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         total.update(name.encode())
         total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
-
-
-# --- writing ---
 
 
 def save_backbone(
@@ -378,9 +368,6 @@ def to_timm(model: DinoVisionTransformer) -> dict[str, Tensor]:
 def to_huggingface(model: DinoVisionTransformer) -> dict[str, Tensor]:
     """The weights for transformers' DINOv3ViTModel, as its published files name them."""
     return keymaps.from_ours(model.state_dict(), keymaps.huggingface_names, "transformers")
-
-
-# --- released weights, downloaded once ---
 
 
 def fetch(name: str, allow_network: bool) -> Path:

@@ -1,9 +1,8 @@
 """The backbone: an image becomes patches, patches become tokens beside a CLS and a few storage
 tokens, and a stack of attention blocks turns them into features. Then the sizes that have names.
 
-DINOv3 Sec. 3.2, Table 2 and Fig. 16a; official `models/vision_transformer.py`
-(`DinoVisionTransformer`, vit_small ... vit_7b; vit_tiny is the usual smallest ViT, not one of
-Meta's) and `models/__init__.py::build_model`. The official code shows no attention maps.
+DINOv3 Sec. 3.2, Table 2 and Fig. 16a; official `models/vision_transformer.py`, without maps of
+attention, and `models/__init__.py::build_model`; vit_tiny is none of Meta's sizes.
 """
 
 from collections.abc import Iterator, Sequence
