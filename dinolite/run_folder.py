@@ -53,8 +53,7 @@ BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
 def data_settings(config: Config) -> dict[str, Any]:
     """Arguments of `load_pictures` for the training data."""
     d = config.data
-    root = Path(d.root) if d.root is not None else None
-    return {"spec": d.dataset, "image_size": d.image_size, "root": root, "download": d.download}
+    return {"spec": d.dataset, "image_size": d.image_size, "root": d.root, "download": d.download}
 
 
 def open_run(folder: Path, config: Config, allow_changes: bool) -> None:

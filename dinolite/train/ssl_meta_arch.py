@@ -52,7 +52,7 @@ class SSLMetaArch(nn.Module):
         self.config = config
         self.student = build_network(config)
         self.teacher = build_network(config, teacher=True)
-        if config.student.resume_from_teacher_chkpt:
+        if config.student.resume_from_teacher_chkpt is not None:
             load_backbone(self.student["backbone"], config.student.resume_from_teacher_chkpt)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
