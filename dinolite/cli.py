@@ -60,7 +60,7 @@ def train(
     """Train a recipe (without one: `demo`, or `folder` where --data names a folder) to its end, or
     go on with a run that was interrupted."""
     from dinolite.config import load_config
-    from dinolite.parallel import is_main_rank
+    from dinolite.parallel import is_main
     from dinolite.train.early_end import RunStopped
     from dinolite.train.train import train as run
 
@@ -71,16 +71,16 @@ def train(
     out = out or Path("runs", Path(recipe).stem)
     changes += [f"data.dataset={data}"] if data is not None else []
     config = load_config(recipe, [*changes, f"train.output_dir={out}"])
-    if is_main_rank():
+    if is_main():
         typer.echo(f"recipe {recipe} -> {out}")
     try:
-        run(config, progress=sys.stderr.isatty(), allow_changes=allow_changes)
+        run(config, show="bar" if sys.stdout.isatty() else "lines", allow_changes=allow_changes)
     except RunStopped as stopped:
-        if is_main_rank():
+        if is_main():
             again = shlex.join(["dinolite", *sys.argv[1:]])
             typer.echo(f"{stopped}; the same command goes on:\n  {again}", err=True)
         raise typer.Exit(128 + stopped.signal) from None
-    if report and is_main_rank():
+    if report and is_main():
         evaluate(out)
         show(out)
 
