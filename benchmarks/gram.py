@@ -27,13 +27,16 @@ from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
 from dinolite.data.masking import SSLBatch
 from dinolite.data.photographs import CLASSES, make_windows
-from dinolite.data.scenes import make_collages
 from dinolite.eval.features import extract_features, extract_patches, preprocess
 from dinolite.eval.knn import knn_accuracy
-from dinolite.eval.segmentation import patch_labels, patch_similarity_auc, segmentation_probe
+from dinolite.eval.segmentation import patch_labels, segmentation_probe
 from dinolite.train.ssl_meta_arch import SSLMetaArch, StudentOutput, TeacherOutput
 from dinolite.train.train import TrainState, make_state, train_step
-from dinolite_course.measures.collages import auc_at_same_distance
+from dinolite_course.measures.collages import (
+    auc_at_same_distance,
+    make_collages,
+    patch_similarity_auc,
+)
 
 EARLY = "dinolite_tiny_step02000"
 PULL, GRAM, BEFORE, AFTER = 4.0, 10.0, 100, 100  # weights, steps

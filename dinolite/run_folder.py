@@ -121,8 +121,7 @@ def changes_since(folder: Path, config: Config) -> list[str]:
 def data_settings(config: Config) -> dict[str, Any]:
     """Arguments of `load_pictures` for the training data."""
     d = config.data
-    root = Path(d.root) if d.root is not None else None
-    return {"spec": d.dataset, "image_size": d.image_size, "root": root, "download": d.download}
+    return {"spec": d.dataset, "image_size": d.image_size, "root": d.root, "download": d.download}
 
 
 def note_skipped(data: PictureDataset, folder: Path) -> None:

@@ -521,7 +521,9 @@ def views(canvas, sizes, c, draw):
     large = torch.cat([first, second])  # [2 B, 3, g, g]
     local = cut(c.local_crops_number, c.local_crops_scale, c.local_crops_size)
     local = blur(local, c.blur_prob[2])  # [L B, 3, l, l]
-    return [augmentations.normalize(x, c) for x in (large, local)]
+    return [
+        augmentations.normalize(x, c.rgb_mean, c.rgb_std) for x in (large, local)
+    ]
 
 
 mine = views(canvas, sizes, c, torch.Generator().manual_seed(2))

@@ -114,7 +114,8 @@ torch.testing.assert_close(ours.joined(), joined[:50], atol=1e-4, rtol=0)
 # strong simple form: 8 x 8 pixels, each picture's mean subtracted.
 
 # %%
-PIXELS = [features.pixel_features(p, 8, "picture") for p in (train, test)]
+PIXELS = [features.pixel_features(p, 8) for p in (train, test)]
+PIXELS = [x - x.mean(dim=1, keepdim=True) for x in PIXELS]
 readers = {"raw pixels": tuple(PIXELS)}
 for name, (x, q) in seen.items():
     readers[name] = (x["CLS"], q["CLS"])

@@ -30,11 +30,12 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import datasets, loaders, photographs, scenes
+from dinolite.data import datasets, loaders, photographs
 from dinolite.eval import features, knn, segmentation
 from dinolite.models import pretrained
 from dinolite.train import cosine_lr_scheduler, gram, ssl_meta_arch, train
 from dinolite_course import check, figures as viz, progress
+from dinolite_course.measures import collages
 
 # %% [markdown]
 # Some short names.
@@ -63,7 +64,7 @@ plt.show()
 # each from another photograph, all from parts that training never touched.
 
 # %%
-tiles, named = scenes.make_collages(40, "test", seed=22, tile=64)
+tiles, named = collages.make_collages(40, "test", seed=22, tile=64)
 masks = named.repeat_interleave(64, dim=1).repeat_interleave(64, dim=2)
 where = segmentation.patch_labels(masks, (16, 16), len(photographs.CLASSES))
 print(
@@ -106,7 +107,7 @@ def judge(net):
     found = patches.mT.unflatten(2, (16, 16))
     return {
         "k-NN": right,
-        "AUC": segmentation.patch_similarity_auc(found, where),
+        "AUC": collages.patch_similarity_auc(found, where),
         "cosine to CLS": (patches @ cls).mean().item(),
     }
 
@@ -125,7 +126,7 @@ snapshots = [pretrained.load(name) for name in NAMES]
 early, late = snapshots[2:]
 untrained = train.make_state(config.load_config("tiny"), CPU).model
 untrained = judge(untrained.teacher["backbone"])
-raw = segmentation.patch_similarity_auc(
+raw = collages.patch_similarity_auc(
     segmentation.pixel_patches(tiles, 8) - 0.5, where
 )
 natural = [judge(net) for net in snapshots]
@@ -597,7 +598,7 @@ rows = maps_of(early, double).flatten(2).mT  # [40, 1024, 64]
 print("rows", list(rows.shape), end=" ")
 rows = gram.resize_patches(rows, 256, setup.gram)
 print("resized", list(rows.shape))
-big = segmentation.patch_similarity_auc(rows.mT.unflatten(2, (16, 16)), where)
+big = collages.patch_similarity_auc(rows.mT.unflatten(2, (16, 16)), where)
 print("AUC higher by 0.04:", big > start["AUC"] + 0.04)
 print(inspect.getsource(gram.resize_patches))
 
