@@ -85,6 +85,11 @@ class DataConfig(Section):
     download: bool = False
     """May torchvision fetch a data set that is missing?"""
 
+    @property
+    def grey(self) -> bool:
+        """Are all its pictures grey? Who saw only grey pictures is shown only grey ones later."""
+        return set(self.dataset.split("+")) <= {"windows", "mosaics"}
+
 
 class StudentConfig(Section):
     arch: Arch = "vit_small"

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dinolite.checkpointer import sha256, whole
+from dinolite.checkpointer import sha256, write_atomically
 from dinolite.config import StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.models import keymaps
@@ -348,7 +348,7 @@ def write_safetensors(
     from safetensors.torch import save_file
 
     try:
-        with whole(path) as temporary:
+        with write_atomically(path) as temporary:
             save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})
     except (SafetensorError, OSError) as error:
         raise OSError(f"{path} could not be written: {error}") from error

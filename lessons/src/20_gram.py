@@ -226,11 +226,12 @@ print("larger ones ", list(first.gram_teacher_crops.shape))
 def pull(model):
     usual, total = model.compute_losses, model.combine
 
-    def compute_losses(targets, views, local, batch):
-        scores = model.student["dino_head"](views.patches) / 0.1  # [2B, N, K]
-        wanted = targets.cls.flatten(0, 1)[:, None]  # [2B, 1, K]
+    def compute_losses(teacher, student, batch, gram=None):
+        patches = student.patch_pre_head  # [2B, N, D]
+        scores = model.student["dino_head"](patches) / 0.1  # [2B, N, K]
+        wanted = teacher.cls_centered.flatten(0, 1)[:, None]  # [2B, 1, K]
         asked = -(wanted * scores.log_softmax(dim=-1)).sum(dim=-1).mean()
-        return usual(targets, views, local, batch) | {"pull": asked}
+        return usual(teacher, student, batch, gram) | {"pull": asked}
 
     def combine(losses, local, gram):
         return total(losses, local, gram) + PULL * losses["pull"]

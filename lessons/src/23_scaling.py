@@ -663,7 +663,7 @@ whole = load_config("demo", [*everyone, "train.batch_size_per_gpu=8"])
 one = processes.rehearse(whole, processes.pictures(whole), steps=4)
 half = [*everyone, "train.batch_size_per_gpu=4"]
 variants = {"DDP": [*half, "train.parallel=ddp"]}
-if parallel.can_share_on_cpu():
+if parallel.can_shard_on_cpu():
     variants["FSDP2"] = [*half, "train.parallel=fsdp2"]
 variants["own neighbours"] = [*half, "dino.koleo_loss_distributed=false"]
 two = processes.with_processes(2, "demo", variants, steps=4)
