@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import torch
@@ -137,12 +136,7 @@ class RunLog:
         self.began = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.show == "bar":
             self.bar.stop()
         if self.main:
@@ -183,24 +177,11 @@ class RunLog:
 
 
 def progress_bar() -> Any:
-    """rich's bar with the time gone and the time to go."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    """rich's bar with the time to go, the steps done, the time gone, and a few numbers."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[info]}"),
-    )
+    more = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[info]}")
+    return Progress(*Progress.get_default_columns(), *more)
 
 
 def keep_lines_until(path: Path, iteration: int) -> None:

@@ -14,7 +14,7 @@ from dinolite.metrics import RunLog, StepClock
 from tests.tiny_run import QUICK
 
 LINE = re.compile(
-    r" *(\d+)/60  total \d+\.\d{3}  dino_local \d.*  ibot \d.*  lr \d\.\d\de-\d\d"
+    r" *(\d+)/60  total \d+\.\d{3}  dino_local \d.*  ibot \d.*  lr \d\.\d\de[-+]\d\d"
     r"  \d+\.\d pictures/s  \d\.\d{3} s/step  data \d\.\d{3} s  \d+ MiB  \d:\d\d:\d\d left"
 )
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dinolite.config import Config, HeadConfig
+from dinolite.config import Config
 from dinolite.data.masking import SSLBatch
 from dinolite.layers.dino_head import DINOHead
 from dinolite.loss.dino_clstoken_loss import DINOLoss, SoftmaxCenter
@@ -28,19 +28,19 @@ N_GLOBAL = 2  # global crops per picture, as everywhere in the DINO family
 
 
 class TeacherOutput(NamedTuple):
-    """From the G = 2 global crops of B pictures, uncovered; M masked patches of all of them. Before
-    the head: features; after it: scores for K prototypes; centered: probabilities."""
+    """From the G = 2 global crops of B pictures, uncovered: features before the heads, and what the
+    heads and Sinkhorn-Knopp (or centering) make of them, probabilities over K prototypes. M masked
+    patches of all crops, in the order of `batch.mask_indices_list`."""
 
     cls_pre_head: Float[Tensor, "G B D"]
-    cls_after_head: Float[Tensor, "G B K"]
     cls_centered: Float[Tensor, "G B K"]
     patch_pre_head: Float[Tensor, "GB N D"]
-    masked_patch_after_head: Float[Tensor, "M K"]
     masked_patch_centered: Float[Tensor, "M K"]
 
 
 class StudentOutput(NamedTuple):
-    """From the G global crops with mask tokens, and the L local crops; M masked patches."""
+    """From the G global crops with mask tokens, and the L local crops: features before the heads,
+    and scores for K prototypes after them. M masked patches, as of the teacher."""
 
     cls_pre_head: Float[Tensor, "G B D"]
     cls_after_head: Float[Tensor, "G B K"]
@@ -135,10 +135,8 @@ class SSLMetaArch(nn.Module):
             self.ibot_center.update(patch_logits)
         return TeacherOutput(
             cls_pre_head=cls.unflatten(0, (N_GLOBAL, -1)),
-            cls_after_head=cls_logits.unflatten(0, (N_GLOBAL, -1)),
             cls_centered=cls_probs.unflatten(0, (N_GLOBAL, -1)),
             patch_pre_head=patches,
-            masked_patch_after_head=patch_logits,
             masked_patch_centered=patch_probs,
         )
 
@@ -225,20 +223,17 @@ class SSLMetaArch(nn.Module):
         }
 
 
-def build_head(embed_dim: int, config: HeadConfig) -> DINOHead:
-    """The projection head that `[dino]` or `[ibot]` describes."""
-    return DINOHead(
-        embed_dim,
-        config.head_n_prototypes,
-        config.head_nlayers,
-        config.head_hidden_dim,
-        config.head_bottleneck_dim,
-        config.head_last_layer_std,
-    )
-
-
 def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
     """`backbone`, `dino_head`, `ibot_head`; a teacher never drops samples."""
     backbone = build_backbone(config.student, teacher=teacher)
-    dino, ibot = (build_head(backbone.embed_dim, c) for c in (config.dino, config.ibot))
-    return nn.ModuleDict({"backbone": backbone, "dino_head": dino, "ibot_head": ibot})
+    parts: dict[str, nn.Module] = {"backbone": backbone}
+    for name, c in (("dino_head", config.dino), ("ibot_head", config.ibot)):
+        parts[name] = DINOHead(
+            backbone.embed_dim,
+            c.head_n_prototypes,
+            c.head_nlayers,
+            c.head_hidden_dim,
+            c.head_bottleneck_dim,
+            c.head_last_layer_std,
+        )
+    return nn.ModuleDict(parts)

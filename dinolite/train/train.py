@@ -40,9 +40,6 @@ from dinolite.train.ssl_meta_arch import SSLMetaArch
 INIT, STEP = 0, 4  # streams of random numbers, see `seed_of`
 
 
-# --- the state ---
-
-
 @dataclass
 class TrainState:
     """All that changes while training."""
@@ -73,9 +70,6 @@ def make_state(config: Config, device: torch.device | None = None) -> TrainState
     return TrainState(config, device, model, wrapped, optimizer, Schedules(config), guard)
 
 
-# --- one step ---
-
-
 def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
     """One iteration: forward, backward, clip, step, teacher. Returns tensors, not yet read back."""
     i, model, now = state.iteration, state.model, state.schedules.at(state.iteration)
@@ -91,7 +85,7 @@ def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
             batch, now.teacher_temp, now.local_loss_weight, now.gram_loss_weight
         )
     state.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # DDP and FSDP2 sum the gradients of all processes meanwhile
+    total.backward()  # meanwhile DDP and FSDP2 average the gradients of all processes
     values = {"total_loss": total.detach(), **values}
     for name, module in model.student.items():  # one limit each, or the backbone's would rule
         norm = parallel.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
@@ -104,9 +98,6 @@ def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
         model.update_gram_teacher()
     state.iteration += 1
     return values
-
-
-# --- all steps ---
 
 
 def run_loop(
@@ -177,9 +168,6 @@ def teacher_backbone(state: TrainState) -> nn.Module | None:
     return copy.to(state.device).eval()
 
 
-# --- a run, from its beginning or from where it was left ---
-
-
 @dataclass
 class TrainResult:
     """Where a finished run lies and how it ended."""
@@ -226,9 +214,6 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
             publish(folder, config, state.iteration, backbone)
         parallel.barrier()
     return TrainResult(folder, state.iteration, log.last)
-
-
-# --- a step that failed, once more ---
 
 
 def replay(run: str | Path) -> dict[str, float]:
