@@ -61,7 +61,7 @@ def some_sequences() -> list[tuple[Tensor, int, int, int]]:
 
 
 def expected_beside_actual(expected: Tensor, actual: Tensor) -> Figure:
-    from dinolite_course.figures.compare import compare_figure
+    from dinolite_course.figures.rows import compare_figure
 
     both = {"expected": expected[0], "yours": actual[0]}
     return compare_figure({name: x.expand(3, -1, -1) for name, x in both.items()}, width=6.0)

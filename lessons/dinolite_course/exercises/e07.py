@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dinolite_course.checking import Exercise, as_bools, keeping
 from dinolite_course.exercises import boxes
-from dinolite_course.figures.compare import compare_figure
+from dinolite_course.figures.rows import compare_figure
 
 
 def shapes(B: int, L: int, g: int, s: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

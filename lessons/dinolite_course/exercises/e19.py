@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dinolite_course.checking import Exercise
 from dinolite_course.exercises import two_sides
-from dinolite_course.figures.rollout import attention_rollout
+from dinolite_course.figures.attention import attention_rollout
 
 
 def cls_maps(attention: Tensor, rows: int, columns: int) -> Tensor:
