@@ -614,7 +614,7 @@ print(
     f"teacher / student after 2: {way['teacher'][2] / way['student'][2]:.2f}"
 )
 print("lr of steps 0, 1:", run.schedules.lr[:2].round(4).tolist())
-viz.steps_figure({"distance from the start": way}, "norm")
+viz.lines_figure({"distance from the start": way}, None, "step", "norm")
 plt.show()
 
 # %% [markdown]
@@ -737,7 +737,7 @@ for name, lines in history.items():
         f"DINO below 3.9: {lines['DINO local'][-1] < 3.9}",
     )
 marks = {"ln 64": float(torch.tensor(64.0).log()), "ln (64 / 12)": floor}
-viz.steps_figure(history, "nats", marks)
+viz.lines_figure(history, None, "step", "nats", marks)
 plt.show()
 
 # %% [markdown]

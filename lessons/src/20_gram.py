@@ -131,12 +131,11 @@ raw = collages.patch_similarity_auc(
 )
 natural = [judge(net) for net in snapshots]
 lines = {
-    name: {"one run": (STEPS, [found[name] for found in natural])}
-    for name in natural[0]
+    name: {"one run": [found[name] for found in natural], "untrained": value}
+    for name, value in untrained.items()
 }
-marks = {name: {"untrained": value} for name, value in untrained.items()}
-marks["AUC"]["raw pixels"] = raw
-viz.measures_figure(lines, marks)
+lines["AUC"]["raw pixels"] = raw
+viz.lines_figure(lines, STEPS, "step")
 plt.show()
 
 # %% [markdown]
@@ -297,7 +296,8 @@ seen = {
     "pulled": maps_of(pulled.model.teacher["backbone"]),
 }
 first = {name: x[ONE] for name, x in seen.items()}
-viz.framed_figure(tiles[ONE], similar(first, PATCH), PATCH, width=6)
+shown = {"": tiles[ONE], **similar(first, PATCH)}
+viz.compare_figure(shown, width=6, patch=PATCH)
 plt.show()
 
 # %% [markdown]
@@ -426,7 +426,7 @@ sorted_tables = {
     name: table(x[ONE].flatten(1).mT[order]) for name, x in seen.items()
 }
 gap = sorted_tables["pulled"] - sorted_tables["early"]
-viz.tables_figure(sorted_tables | {"difference": gap}, width=6)
+viz.compare_figure(sorted_tables | {"difference": gap}, width=6)
 plt.show()
 
 # %% [markdown]
@@ -530,7 +530,7 @@ lines = {
     | {name: ([40, 80], [end[m], found[m]]) for name, found in ends.items()}
     for m in start
 }
-viz.measures_figure(lines)
+viz.lines_figure(lines, xlabel="step")
 plt.show()
 
 # %% [markdown]
@@ -557,7 +557,8 @@ print("cosine to CLS lower by 0.1:  ", down > 0.1)
 
 # %%
 first = {name: x[ONE] for name, x in seen.items()}
-viz.framed_figure(tiles[ONE], similar(first, PATCH), PATCH)
+shown = {"": tiles[ONE], **similar(first, PATCH)}
+viz.compare_figure(shown, width=9, patch=PATCH)
 plt.show()
 
 # %% [markdown]
@@ -719,7 +720,8 @@ chosen = {name: x[:8] for name, x in seen.items()}
 def draw(collage, row, column):
     found = {name: x[collage] for name, x in chosen.items()}
     patch = (row, column)
-    return viz.framed_figure(tiles[collage], similar(found, patch), patch)
+    shown = {"": tiles[collage], **similar(found, patch)}
+    return viz.compare_figure(shown, width=9, patch=patch)
 
 
 viz.explore(

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 
 from dinolite_course.checking import exercise, keeping
-from dinolite_course.figures.compare import compare_figure
+from dinolite_course.figures.rows import compare_figure
 
 
 @exercise("01.1", "how many patches and pairs", cases=[(224, 224, 16), (64, 96, 8), (512, 256, 16)])

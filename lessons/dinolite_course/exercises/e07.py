@@ -3,7 +3,7 @@
 import torch
 
 from dinolite_course.checking import as_bools, exercise, keeping
-from dinolite_course.figures.compare import compare_figure
+from dinolite_course.figures.rows import compare_figure
 
 
 @exercise("07.1", "the shapes of a batch", cases=[(4, 8, 224, 96), (3, 5, 24, 12)])

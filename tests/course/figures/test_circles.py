@@ -1,19 +1,24 @@
-"""Points on circle and sphere, histograms and log-log curves: the right numbers are drawn."""
+"""Points, arrows and prototypes on circle and sphere: what stands where and in which colour."""
 
 import math
 
 import numpy as np
-import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Annotation
 from numpy.testing import assert_allclose
 
-from dinolite.viz.style import png_bytes
-from dinolite_course.figures.circle import circle_figure
-from dinolite_course.figures.histograms import histogram_figure
-from dinolite_course.figures.loglog import loglog_figure
-from dinolite_course.figures.sphere import flat, sphere_figure
+from dinolite.viz.style import COLORS, png_bytes
+from dinolite_course.figures.circles import (
+    answers,
+    circle_figure,
+    even_prototypes,
+    flat,
+    prototype_colors,
+    prototypes_figure,
+    sphere_figure,
+)
 
 SQUARE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
 
@@ -61,29 +66,35 @@ def test_equal_areas_stay_equal() -> None:
     assert_allclose(flat(rim)[:, 0].square().numpy(), h.numpy(), rtol=1e-5)
 
 
-def test_histograms_share_a_range() -> None:
-    figure = histogram_figure({"a": torch.tensor([0.1, 0.1, 0.9])}, "distance", 0, 1, bins=2)
-    (ax,) = figure.axes
-    assert [bar.get_height() for bar in ax.patches] == [2, 1]  # type: ignore[attr-defined]
-    assert_allclose(np.asarray(ax.get_lines()[0].get_xdata()), 0.1)
-    assert ax.get_xlim() == (0, 1) and png_bytes(figure)
+def test_a_point_has_the_mean_colour_of_its_answer() -> None:
+    prototypes, points = even_prototypes(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    figure = prototypes_figure({"a": (prototypes, 0.01)}, {"a": points})
+    [cloud] = figure.axes[0].collections
+    drawn = np.asarray(cloud.get_facecolor())[:, :3]
+    first, second = (np.array(to_rgb(c)) for c in COLORS[:2])
+    assert np.allclose(drawn, [first, (first + second) / 2, second], atol=1e-5)
+    assert np.allclose(cloud.get_offsets(), points)
 
 
-def test_curves_on_logarithmic_axes() -> None:
-    figure = loglog_figure([1, 10], {"a": {"one": [2, 20], "two": [3, 0]}}, "d")
-    (ax,) = figure.axes
-    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "d")
-    lines = {str(line.get_label()): line for line in ax.get_lines()}
-    assert list(np.asarray(lines["one"].get_ydata())) == [2, 20]
-    assert list(lines) == ["one", "two"] and png_bytes(figure)
+def test_without_points_the_whole_circle_is_painted_and_each_prototype_has_an_arrow() -> None:
+    figure = prototypes_figure(
+        {"soft": (even_prototypes(3), 1.0), "sharp": (2 * even_prototypes(8), 0.1)}
+    )
+    left, right = figure.axes
+    assert (left.get_title(), right.get_title()) == ("soft", "sharp")
+    ring = np.asarray(left.collections[0].get_offsets())
+    assert np.allclose(np.linalg.norm(ring, axis=1), 1, atol=1e-6)
+    assert len(left.texts) == 6 and len(right.texts) == 8  # 3 with numbers; 8 are too many
+    assert left.get_xlim() == right.get_xlim() and right.get_xlim()[1] > 2  # one scale
 
 
-def test_nothing_to_draw_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"points = \{\} is empty"):
-        circle_figure({})
-    with pytest.raises(ValueError, match=r"points = \{\} is empty"):
-        sphere_figure({})
-    with pytest.raises(ValueError, match=r"values = \{\} is empty"):
-        histogram_figure({}, "x", 0, 1)
-    with pytest.raises(ValueError, match=r"panels = \{\} is empty"):
-        loglog_figure([1], {}, "x")
+def test_prototypes_stand_at_equal_angles_and_answers_sum_to_1() -> None:
+    torch.testing.assert_close(even_prototypes(4)[1], torch.tensor([0.0, 1.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(even_prototypes(1, turn=90.0)[0], torch.tensor([0.0, 1.0]))
+    shares = answers(even_prototypes(5), even_prototypes(3), 0.1)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(5))
+
+
+def test_the_seventh_prototype_has_the_colour_of_the_first() -> None:
+    colors = prototype_colors(8)
+    assert torch.equal(colors[6], colors[0]) and len(colors[:6].unique(dim=0)) == 6
