@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dinolite.offline import forbid_network
+from dinolite.cli import forbid_network
 
 ROOT = Path(__file__).resolve().parent
 RELATIVE = 1e-3

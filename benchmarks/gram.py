@@ -27,13 +27,16 @@ from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
 from dinolite.data.masking import SSLBatch
 from dinolite.data.photographs import CLASSES, make_windows
-from dinolite.data.scenes import make_collages
 from dinolite.eval.features import extract_features, extract_patches, preprocess
 from dinolite.eval.knn import knn_accuracy
-from dinolite.eval.segmentation import patch_labels, patch_similarity_auc, segmentation_probe
-from dinolite.train.ssl_meta_arch import SSLMetaArch, Targets, Views
+from dinolite.eval.segmentation import patch_labels, segmentation_probe
+from dinolite.train.ssl_meta_arch import SSLMetaArch, StudentOutput, TeacherOutput
 from dinolite.train.train import TrainState, make_state, train_step
-from dinolite_course.measures.collages import auc_at_same_distance
+from dinolite_course.measures.collages import (
+    auc_at_same_distance,
+    make_collages,
+    patch_similarity_auc,
+)
 
 EARLY = "dinolite_tiny_step02000"
 PULL, GRAM, BEFORE, AFTER = 4.0, 10.0, 100, 100  # weights, steps
@@ -72,11 +75,15 @@ def pull(model: SSLMetaArch, weight: float) -> None:
     """Add a loss: each patch of the student is to give the teacher's answer for the picture."""
 
     def compute_losses(
-        self: SSLMetaArch, targets: Targets, views: Views, local: Tensor, batch: SSLBatch
+        self: SSLMetaArch,
+        teacher: TeacherOutput,
+        student: StudentOutput,
+        batch: SSLBatch,
+        gram: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        losses = SSLMetaArch.compute_losses(self, targets, views, local, batch)
-        scores = self.student["dino_head"](views.patches) / 0.1  # [2B, N, K]
-        wanted = targets.cls.flatten(0, 1)[:, None]  # [2B, 1, K]
+        losses = SSLMetaArch.compute_losses(self, teacher, student, batch, gram)
+        scores = self.student["dino_head"](student.patch_pre_head) / 0.1  # [2B, N, K]
+        wanted = teacher.cls_centered.flatten(0, 1)[:, None]  # [2B, 1, K]
         losses["pull_loss"] = -(wanted * scores.log_softmax(dim=-1)).sum(dim=-1).mean()
         return losses
 

@@ -23,12 +23,12 @@ from dinolite.config import Config, load_config
 from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
 from dinolite.data.photographs import CLASSES, make_windows, photographs
-from dinolite.data.scenes import make_collages, make_mosaics
+from dinolite.data.scenes import make_mosaics
 from dinolite.eval.features import extract_features, extract_patches, square
 from dinolite.eval.knn import knn_accuracy
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
 from dinolite.train.train import TrainState, make_state, train_step
-from dinolite_course.measures.collages import auc_at_same_distance
+from dinolite_course.measures.collages import auc_at_same_distance, make_collages
 from dinolite_course.measures.resolution import agreement
 
 SIDE, GRID, STEPS = 48, 6, 600  # of a global crop: pixels, patches; steps of training

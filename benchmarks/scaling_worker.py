@@ -15,7 +15,7 @@ from dinolite.config import load_config
 
 def main() -> None:
     torch.set_num_threads(1)
-    with parallel.processes(torch.device("cpu")):
+    with parallel.process_group(torch.device("cpu")):
         seconds = seconds_of_steps(int(sys.argv[1]))
         batch = load_config("demo").train.batch_size_per_gpu * parallel.world_size()
         if parallel.is_main():

@@ -50,11 +50,11 @@ def step_in_parts(state: TrainState, batch: SSLBatch, clock: Clock) -> None:
     set_rates(state.optimizer.param_groups, now.lr, now.last_layer_lr, now.weight_decay)
     with autocast(state.config, state.device):
         with clock.part("teacher"):
-            targets, _ = model.get_teacher_output(batch, now.teacher_temp)
+            teacher = model.get_teacher_output(batch, now.teacher_temp)
         with clock.part("student"):
-            views, local = model.get_student_output(batch)
+            student = model.get_student_output(batch)
         with clock.part("losses"):
-            losses = model.compute_losses(targets, views, local, batch)
+            losses = model.compute_losses(teacher, student, batch)
             total = model.combine(losses, now.local_loss_weight, now.gram_loss_weight)
     with clock.part("backward"):
         state.optimizer.zero_grad(set_to_none=True)

@@ -1,7 +1,6 @@
-"""Checkpoints: save one, remove old ones, find the newest that is whole, resume from it. A
-checkpoint is written beside its place and moved there when it is whole; old ones go only after
-that; checksums tell whether the files are still as they were written. So nothing saved is ever
-lost.
+"""Checkpoints of a run: save one and remove old ones, resume from the newest that is undamaged. A
+checkpoint is written beside its place and moved there when it is complete, old ones go only after
+that, and checksums tell whether the files are still as they were written.
 
 Official `checkpointer/checkpointer.py`; stored by torch.distributed.checkpoint, so that a run may
 go on with another number of processes.
@@ -23,8 +22,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from dinolite import parallel
-from dinolite.parallel import barrier, is_main, rank, world_size
+from dinolite.parallel import barrier, broadcast_object, is_main, rank, world_size
 
 META, SUMS = "meta.json", ".sha256"
 
@@ -34,7 +32,7 @@ class CheckpointError(RuntimeError):
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
+    """The complete checkpoints of a run, oldest first; damaged ones, too."""
     found = [p for p in (run / "ckpt").glob("*") if p.name.isdigit() and (p / META).is_file()]
     return sorted(found, key=lambda p: int(p.name))
 
@@ -67,7 +65,7 @@ def save_checkpoint(
         write_sums(temporary)
         barrier()
         if is_main():
-            move(temporary, place)
+            replace_folder(place, temporary)
             for old in checkpoints(run)[:-keep]:
                 shutil.rmtree(old)
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
@@ -81,8 +79,8 @@ def save_checkpoint(
     return place
 
 
-def move(temporary: Path, place: Path) -> None:
-    """From its provisional to its own name; what had that name is gone."""
+def replace_folder(place: Path, temporary: Path) -> None:
+    """The provisional folder takes the name of the other, which is gone."""
     shutil.rmtree(place, ignore_errors=True)
     os.replace(temporary, place)
     sync(place.parent)
@@ -98,12 +96,57 @@ def write_sums(place: Path) -> None:
         sync(place / name)
 
 
+def first_cause(error: BaseException) -> str:
+    """The sentence that matters of an error that wraps others."""
+    if isinstance(error, dcp.CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """torch.distributed.checkpoint warns that there is one process only; we know."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
+    """Fill both from the newest undamaged checkpoint, if there is one; damaged ones are named on
+    stderr and set aside.
+
+    Returns:
+        the iterations that were done, 0 without a checkpoint.
+
+    Raises:
+        CheckpointError: there are checkpoints, and all are damaged.
+    """
+    places = checkpoints(folder)
+    for place in reversed(places):
+        wrong = broadcast_object(damage(place) if is_main() else "")
+        if not wrong:
+            return int(load_checkpoint(place, model, optimizer)["iteration"])
+        if is_main():
+            aside = set_aside(place)
+            print(f"checkpoint {place} is damaged: {wrong}; kept as {aside}", file=sys.stderr)
+    if damaged := len(list((folder / "ckpt").glob("damaged-*"))):
+        raise CheckpointError(
+            f"none of the {damaged} checkpoints in {folder / 'ckpt'} is whole, all are damaged: "
+            "the run cannot go on. Choose another --out to start anew"
+        )
+    return 0
+
+
 def damage(place: Path, only: str = "") -> str:
     """What is wrong with the files of a checkpoint, or with one of them; empty if they are as they
     were written."""
     try:
         lists = sorted(place.glob(f"*{SUMS}"))
-        lines = [line.split("  ", 1) for path in lists for line in read_lines(path)]
+        lines = [
+            line.split("  ", 1) for path in lists for line in path.read_text("utf8").splitlines()
+        ]
         sums = {name: digest for digest, name in lines}
         here = {path.name for path in place.iterdir()} - {path.name for path in lists}
         if strange := sorted(here ^ sums.keys()):
@@ -116,10 +159,6 @@ def damage(place: Path, only: str = "") -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__} while reading it"
     return ""
-
-
-def read_lines(path: Path) -> list[str]:
-    return path.read_text("utf8").splitlines()
 
 
 def set_aside(place: Path) -> Path:
@@ -159,37 +198,26 @@ def read_meta(place: Path) -> dict[str, Any]:
     return json.loads((place / META).read_text("utf8"))
 
 
-def remove_unfinished(run: Path) -> None:
-    """Clear away what a killed process was writing."""
+def remove_leftovers(run: Path) -> None:
+    """Remove what killed processes left half-written in the folder of a run."""
     if is_main():
-        for temporary in (run / "ckpt").glob("writing-*"):
-            shutil.rmtree(temporary, ignore_errors=True)
+        for folder in (run / "ckpt").glob("writing-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in run.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
     barrier()
 
 
-def first_cause(error: BaseException) -> str:
-    """The sentence that matters of an error that wraps others."""
-    if isinstance(error, dcp.CheckpointException) and error.failures:
-        error = next(iter(error.failures.values()))[0]
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 @contextmanager
-def quiet() -> Iterator[None]:
-    """torch.distributed.checkpoint warns that there is one process only; we know."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where to write: a name beside `path`, which takes its place at the end of the block."""
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Where to write: a file beside `path`, which takes its place at the end of the block. After an
+    error, or a crash, `path` is as it was before."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as of all new files; safetensors writes one of its own
         yield temporary
+        temporary.chmod(mode)
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
@@ -198,8 +226,8 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The file with this text, as UTF-8, or as it was before."""
-    with whole(path) as temporary:
+    """A text file in UTF-8, written atomically."""
+    with write_atomically(path) as temporary:
         temporary.write_text(text, "utf8")
 
 
@@ -218,35 +246,3 @@ def sha256(path: Path) -> str:
     """The checksum of a file, 64 hexadecimal digits, as `sha256sum` gives it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def remove_leftovers(folder: Path) -> None:
-    """What killed processes were writing in a folder, but not what lies below it."""
-    for temporary in folder.glob(".*.tmp"):
-        temporary.unlink(missing_ok=True)
-
-
-def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Fill both from the newest whole checkpoint, if there is one; damaged ones are named on stderr
-    and set aside.
-
-    Returns:
-        the iterations that were done, 0 without a checkpoint.
-
-    Raises:
-        CheckpointError: there are checkpoints, and none is whole.
-    """
-    places = checkpoints(folder)
-    for place in reversed(places):
-        wrong = parallel.from_main(damage(place) if parallel.is_main() else "")
-        if not wrong:
-            return int(load_checkpoint(place, model, optimizer)["iteration"])
-        if parallel.is_main():
-            aside = set_aside(place)
-            print(f"checkpoint {place} is damaged: {wrong}; kept as {aside}", file=sys.stderr)
-    if damaged := len(list((folder / "ckpt").glob("damaged-*"))):
-        raise CheckpointError(
-            f"none of the {damaged} checkpoints in {folder / 'ckpt'} is whole, all are damaged: "
-            "the run cannot go on. Choose another --out to start anew"
-        )
-    return 0

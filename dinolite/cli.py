@@ -1,10 +1,12 @@
 """The command `dinolite`: train, eval, show, explore, recipes, lab, check.
 
-Mistakes of the user end in one sentence and exit code 2; `--debug` shows the traceback instead.
+Mistakes of the user end in one sentence and exit code 2; `--debug` shows the traceback instead, and
+`--offline` refuses every connection to another machine.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import shlex
@@ -12,17 +14,12 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 import typer
 
-from dinolite import __version__, offline
-from dinolite.config import load_config, recipe_names
-from dinolite.models.vision_transformer import build_backbone
-from dinolite.parallel import pick_device
+from dinolite import __version__
 
 app = typer.Typer(
     help="DINOv3 in miniature: train, evaluate and look at self-supervised vision transformers.",
@@ -34,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DATA = "windows, scenes, photos, folder:PATH, cifar10, cifar100, stl10, imagenette or imagenet."
+DATA = "folder:PATH, or the name of a data set (`dinolite check` lists them)."
 Run = Annotated[Path, typer.Argument(help="Folder of a run, as made by `dinolite train`.")]
 Recipe = Annotated[
     str | None, typer.Argument(help="A packaged recipe (see `dinolite recipes`) or a .toml file.")
@@ -42,6 +39,8 @@ Recipe = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Changes, such as optim.lr.peak=1e-3 student.depth=6.")
 ]
+
+# Each command imports what it needs: `dinolite --help` does not wait for torch.
 
 
 @app.command()
@@ -58,12 +57,10 @@ def train(
     ] = False,
     report: Annotated[bool, typer.Option(help="Evaluate and draw at the end.")] = True,
 ) -> None:
-    """Train a recipe to its end, or go on with a run that was interrupted.
-
-    Without a recipe: `demo`, or `folder` where --data names a folder.
-    """
+    """Train a recipe (without one: `demo`, or `folder` where --data names a folder) to its end, or
+    go on with a run that was interrupted."""
     from dinolite.config import load_config
-    from dinolite.parallel import is_main_rank
+    from dinolite.parallel import is_main
     from dinolite.train.early_end import RunStopped
     from dinolite.train.train import train as run
 
@@ -74,25 +71,18 @@ def train(
     out = out or Path("runs", Path(recipe).stem)
     changes += [f"data.dataset={data}"] if data is not None else []
     config = load_config(recipe, [*changes, f"train.output_dir={out}"])
-    if is_main_rank():
+    if is_main():
         typer.echo(f"recipe {recipe} -> {out}")
     try:
-        run(config, progress=sys.stderr.isatty(), allow_changes=allow_changes)
+        run(config, show="bar" if sys.stdout.isatty() else "lines", allow_changes=allow_changes)
     except RunStopped as stopped:
-        say_how_to_go_on(str(stopped))
+        if is_main():
+            again = shlex.join(["dinolite", *sys.argv[1:]])
+            typer.echo(f"{stopped}; the same command goes on:\n  {again}", err=True)
         raise typer.Exit(128 + stopped.signal) from None
-    if report and is_main_rank():
+    if report and is_main():
         evaluate(out)
         show(out)
-
-
-def say_how_to_go_on(sentence: str) -> None:
-    """After a run was stopped; once, however many processes there are."""
-    from dinolite.parallel import is_main_rank
-
-    if is_main_rank():
-        again = shlex.join(["dinolite", *sys.argv[1:]])
-        typer.echo(f"{sentence}; the same command goes on:\n  {again}", err=True)
 
 
 @app.command("eval")
@@ -151,16 +141,12 @@ def lab(
     """Open the lessons in JupyterLab, on this machine only; the address holds a token."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; start `dinolite lab` where lessons/ is")
+    root = hasattr(os, "geteuid") and os.geteuid() == 0  # as in most containers
     settings = ["ip=127.0.0.1", f"port={port}", "allow_remote_access=False", f"root_dir={folder}"]
     settings += ["max_body_size=33554432", "max_buffer_size=33554432"]  # of an upload, in bytes
-    settings += [f"open_browser={browser}", f"allow_root={in_container()}"]
+    settings += [f"open_browser={browser}", f"allow_root={root}"]
     command = [sys.executable, "-m", "jupyterlab", *(f"--ServerApp.{s}" for s in settings)]
     raise typer.Exit(subprocess.call(command))
-
-
-def in_container() -> bool:
-    """Are we root? In a container one usually is, and JupyterLab would refuse to start."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 @app.command()
@@ -174,13 +160,44 @@ def check(
     """Check this installation, or the settings of a recipe, which are printed in full."""
     from dinolite.config import load_config, to_toml
 
-    pass
-
     if recipe is not None:
         typer.echo(to_toml(load_config(recipe, overrides or [])))
         return
     for line in solved_exercises() if exercises else describe_installation():
         typer.echo(line)
+
+
+def describe_installation() -> Iterator[str]:
+    """One line each for versions, device, data sets, recipes and a picture sent through a backbone.
+
+    Raises:
+        ValueError: a packaged recipe is damaged.
+        RuntimeError: this device computes no finite features.
+    """
+    from importlib.metadata import version
+
+    import torch
+
+    from dinolite.config import load_config, recipe_names
+    from dinolite.data.datasets import SPECS
+    from dinolite.models.vision_transformer import build_backbone
+    from dinolite.parallel import pick_device
+
+    names = [f"{name} {version(name)}" for name in ("torch", "torchvision", "timm")]
+    yield f"dinolite {__version__}, Python {platform.python_version()}, {', '.join(names)}"
+    device = pick_device()
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else f"{os.cpu_count()} cores"
+    yield f"device: {device} ({name}, {torch.get_num_threads()} threads)"
+    for recipe in recipe_names():
+        load_config(recipe)
+    yield f"recipes: {', '.join(recipe_names())}"
+    yield f"data sets: {', '.join(SPECS)}"
+    backbone = build_backbone(load_config("demo").student, teacher=True).eval().to(device)
+    feature = backbone(torch.zeros(1, 3, 32, 32, device=device))  # [1, D]
+    if not bool(feature.isfinite().all()):
+        raise RuntimeError(f"{device} gave features that are not finite; try another torch version")
+    yield "a picture went through the demo's backbone: ok"
 
 
 def solved_exercises() -> list[str]:
@@ -194,20 +211,65 @@ def solved_exercises() -> list[str]:
     found = entry_points(group="dinolite.exercises")
     if not found:
         raise ValueError("no course is installed here; from a clone: pip install -e '.[course]'")
-    return [line for door in found for line in door.load()()]
+    return [line for course in found for line in course.load()()]
+
+
+# --- --offline: no byte leaves this machine ---
+
+OFFLINE = "DINOLITE_OFFLINE"  # the environment variable by which programs of ours hand it on
+WATCHED = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+
+
+class OfflineError(OSError):
+    """Something wanted to reach another machine."""
+
+
+def forbid_network() -> None:
+    """From here on, in this process and those forked from it, Python's own hook for security audits
+    refuses every connection to another machine and every look-up of its name, whichever library
+    tries; there is no way back. The command `dinolite`, started later, reads the environment and
+    does the same."""
+    os.environ[OFFLINE] = os.environ["HF_HUB_OFFLINE"] = "1"
+    sys.addaudithook(refuse_other_machines)
+
+
+def refuse_other_machines(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook.
+
+    Raises:
+        OfflineError: a connection to another machine, or the look-up of its name.
+    """
+    if event not in WATCHED:
+        return
+    target = arguments[0] if event.startswith("socket.get") else arguments[-1]
+    host = target[0] if isinstance(target, tuple) else target
+    if isinstance(host, bytes):
+        host = host.decode("utf8", "replace")
+    if not isinstance(host, str) or host == "" or host.startswith(("/", "\0")):
+        return  # no name, or a socket in the file system
+    if not is_this_machine(host):
+        raise OfflineError(f"something wanted to reach {host}, and --offline forbids it")
+
+
+def is_this_machine(host: str) -> bool:
+    """Is it this machine's name or address? "0.0.0.0" and "::" mean all of its own addresses."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified
 
 
 def main() -> None:
     """Entry point: sentences for mistakes, tracebacks only with --debug."""
-    debug = "--debug" in sys.argv
     warnings.filterwarnings("ignore", module=r"PIL\.")  # decoding.py says what is wrong
     arguments = [a for a in sys.argv[1:] if a not in ("--debug", "--offline")]
-    if "--offline" in sys.argv or os.environ.get(offline.VARIABLE):
-        offline.forbid_network()
+    if "--offline" in sys.argv or os.environ.get(OFFLINE):
+        forbid_network()
     try:
         app(args=arguments, prog_name="dinolite")
     except (ValueError, RuntimeError, OSError) as error:
-        if debug:
+        if "--debug" in sys.argv:
             raise
         typer.echo(f"dinolite: {error}", err=True)
         raise SystemExit(2) from None
@@ -215,28 +277,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-LIBRARIES = ("torch", "torchvision", "timm")
-
-
-def describe_installation() -> Iterator[str]:
-    """One line each for versions, device, recipes and a picture sent through a small backbone.
-
-    Raises:
-        ValueError: a packaged recipe is damaged.
-    """
-    names = [f"{name} {version(name)}" for name in LIBRARIES]
-    yield f"dinolite {__version__}, Python {platform.python_version()}, {', '.join(names)}"
-    device = pick_device()
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores"
-    )
-    yield f"device: {device} ({name}, {torch.get_num_threads()} threads)"
-    for recipe in recipe_names():
-        load_config(recipe)
-    yield f"recipes: {', '.join(recipe_names())}"
-    backbone = build_backbone(load_config("demo").student, teacher=True).eval().to(device)
-    feature = backbone(torch.zeros(1, 3, 32, 32, device=device))
-    assert feature.shape == (1, backbone.embed_dim) and bool(feature.isfinite().all())
-    yield "a picture went through the demo's backbone: ok"

@@ -1,10 +1,9 @@
-"""Every setting of a run: its name, type, default, meaning and allowed range; the recipes; and the
-way from a recipe and a few changes to one checked `Config`. Mistakes are refused, and all are told
-at once, with the nearest right name.
+"""Every setting of a run: its name, type, default, meaning and allowed range; and how a recipe and
+a few changes become one checked `Config`.
 
 Names and defaults are those of the official `configs/ssl_default_config.yaml` unless said
-otherwise; durations are iterations everywhere (the official "epoch" is 1250 of them). A default
-lives here and nowhere else. Official `train.py::setup_config`, `configs/`.
+otherwise; durations are iterations everywhere (the official "epoch" is 1250 of them). Official
+`train.py::setup_config`, which accepts misspelt names.
 """
 
 from __future__ import annotations
@@ -12,26 +11,43 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+# --- types ---
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Iterations = Annotated[int, Field(ge=0)]
-Range = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
-Triple = Annotated[tuple[float, float, float], Field(strict=False)]
+Positive = Annotated[float, Field(gt=0)]
 Factor = Annotated[float, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Range = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+Rgb = tuple[float, float, float]
+Colour = Annotated[Rgb, Field(strict=False)]
+WeightsFile = Annotated[str | None, BeforeValidator(lambda x: None if x == "" else x)]
+"""A file or a name that `models.pretrained.load` knows; "" is how earlier runs wrote None."""
 Arch = Literal[
-    "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_so400m", "vit_huge2", "vit_giant2",
+    "vit_tiny",
+    "vit_small",
+    "vit_base",
+    "vit_large",
+    "vit_so400m",
+    "vit_huge2",
+    "vit_giant2",
     "vit_7b",
-]  # fmt: skip
+]
+
+IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
+IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+
+# --- settings ---
 
 
 class Section(BaseModel):
@@ -53,7 +69,7 @@ class Schedule(Section):
     """Value after the warm-up."""
     end: Weight | None = None
     """Value at the end; none = peak, that is a constant."""
-    warmup: Iterations = 0
+    warmup: Number = 0
     """Iterations from start to peak, linearly."""
     cosine: Count | None = None
     """Iterations of the cosine from peak to end (warmup_cosine only); none = all that are left."""
@@ -61,14 +77,18 @@ class Schedule(Section):
 
 class DataConfig(Section):
     dataset: str = "windows"
-    """windows, scenes, mosaics, a sum of these, photos, folder:PATH, cifar10, cifar100, stl10,
-    imagenette or imagenet."""
+    """A name of `data.datasets.SPECS`, folder:PATH, or a sum such as windows+mosaics."""
     image_size: Count | None = None
     """Longer side in pixels to which pictures are scaled when they are read; none = as they are."""
     root: str | None = None
     """Folder of downloaded data sets; none = data/."""
     download: bool = False
     """May torchvision fetch a data set that is missing?"""
+
+    @property
+    def grey(self) -> bool:
+        """Are all its pictures grey? Who saw only grey pictures is shown only grey ones later."""
+        return set(self.dataset.split("+")) <= {"windows", "mosaics"}
 
 
 class StudentConfig(Section):
@@ -77,7 +97,7 @@ class StudentConfig(Section):
     embed_dim: Count | None = None
     depth: Count | None = None
     num_heads: Count | None = None
-    ffn_ratio: Annotated[float, Field(gt=0)] | None = None
+    ffn_ratio: Positive | None = None
     patch_size: Count = 16
     drop_path_rate: Rate = 0.3
     layerscale: Weight | None = 1e-5
@@ -87,18 +107,18 @@ class StudentConfig(Section):
     proj_bias: bool = True
     ffn_bias: bool = True
     mask_k_bias: bool = False
-    n_storage_tokens: Annotated[int, Field(ge=0)] = 0
+    n_storage_tokens: Number = 0
     untie_cls_and_patch_norms: bool = False
     untie_global_and_local_cls_norm: bool = False
-    pos_embed_rope_base: Annotated[float, Field(gt=0)] | None = 100.0
-    pos_embed_rope_min_period: Annotated[float, Field(gt=0)] | None = None
-    pos_embed_rope_max_period: Annotated[float, Field(gt=0)] | None = None
+    pos_embed_rope_base: Positive | None = 100.0
+    pos_embed_rope_min_period: Positive | None = None
+    pos_embed_rope_max_period: Positive | None = None
     pos_embed_rope_normalize_coords: Literal["separate", "min", "max"] = "separate"
     pos_embed_rope_shift_coords: Weight | None = None
     pos_embed_rope_jitter_coords: Factor | None = None
     pos_embed_rope_rescale_coords: Factor | None = None
-    resume_from_teacher_chkpt: str = ""
-    """Start from these backbone weights (a file or a name that `models.pretrained.load` knows)."""
+    resume_from_teacher_chkpt: WeightsFile = None
+    """Start from the weights of this backbone."""
 
 
 class HeadConfig(Section):
@@ -108,7 +128,7 @@ class HeadConfig(Section):
     head_bottleneck_dim: Count = 256
     head_nlayers: Count = 3
     head_hidden_dim: Count = 2048
-    head_last_layer_std: Annotated[float, Field(gt=0)] = 0.02
+    head_last_layer_std: Positive = 0.02
     """Spread of the prototypes at the start; more (0.1) makes small, short runs get going."""
 
 
@@ -139,15 +159,15 @@ class GramConfig(Section):
     loss_weight_schedule: Schedule | None = None
     ema_teacher: bool = False
     """Anchor to the current teacher instead of a frozen gram teacher."""
-    ckpt: str | None = None
+    ckpt: WeightsFile = None
     """Weights of the gram teacher at the start."""
     it_load_ema_teacher: Annotated[int, Field(ge=-1)] = -1
     """Copy the teacher into the gram teacher right before this iteration; -1 = never."""
     rep_update: bool = True
     """Copy it again from time to time:"""
     update_frequency: Count = 50_000
-    it_first_update: Iterations = 0
-    max_updates: Iterations | None = None
+    it_first_update: Number = 0
+    max_updates: Number | None = None
     normalized: bool = True
     img_level: bool = False
     """Compare patches within an image; false = within the whole batch."""
@@ -181,8 +201,8 @@ class CropsConfig(Section):
     blur_sigma: Annotated[tuple[float, float], Field(strict=False)] = (0.1, 2.0)
     """Range in pixels; the kernel has 9 x 9."""
     solarize_prob: Fraction = 0.2
-    rgb_mean: Triple = (0.485, 0.456, 0.406)
-    rgb_std: Triple = (0.229, 0.224, 0.225)
+    rgb_mean: Colour = IMAGENET_MEAN
+    rgb_std: Colour = IMAGENET_STD
     pipeline: Literal["batched", "per_image"] = "batched"
     """Batched tensors on the training device, or torchvision per picture in the workers."""
 
@@ -190,11 +210,11 @@ class CropsConfig(Section):
 class OptimConfig(Section):
     lr: Schedule = Schedule(kind="cosine", peak=1e-3, end=1e-6, warmup=12_500)
     weight_decay: Schedule = Schedule(kind="cosine", peak=0.04, end=0.4)
-    freeze_last_layer: Iterations = 1250
+    freeze_last_layer: Number = 1250
     """Iterations during which the prototypes' learning rate is 0."""
     scaling_rule: Literal["sqrt_wrt_1024", "linear_wrt_256", "off"] = "sqrt_wrt_1024"
     """lr x 4 sqrt(batch / 1024), or x batch / 256; batch = pictures of all processes together."""
-    clip_grad: Annotated[float, Field(gt=0)] = 3.0
+    clip_grad: Positive = 3.0
     patch_embed_lr_mult: Weight = 0.2
     layerwise_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     adamw_beta1: Rate = 0.9
@@ -212,7 +232,7 @@ class TrainConfig(Section):
     batch_size_per_gpu: Count = 64
     """Pictures of one process; to go on with another number of them, keep the product the same."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    num_workers: Annotated[int, Field(ge=0)] = 10
+    num_workers: Number = 10
     device: str = "auto"
     """auto = cuda where there is one, else cpu."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -244,17 +264,6 @@ class CheckpointingConfig(Section):
     max_to_keep: Count = 3
 
 
-__all__ = [
-    "Config",
-    "ConfigError",
-    "StudentConfig",
-    "load_config",
-    "recipe_header",
-    "recipe_names",
-    "to_toml",
-]
-
-
 class Config(Section):
     """All settings of a run, in sections."""
 
@@ -269,6 +278,13 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpointing: CheckpointingConfig = CheckpointingConfig()
+
+
+# --- loading: a recipe, then changes, then checks ---
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used; the message has one line for each mistake."""
 
 
 def load_config(
@@ -292,6 +308,64 @@ def load_config(
     return check_config(tree)
 
 
+def recipe_names() -> list[str]:
+    """The packaged recipes."""
+    names = [file.name for file in (files("dinolite") / "recipes").iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def recipe_text(name: str) -> str:
+    """A packaged recipe as it stands in its file."""
+    return (files("dinolite") / "recipes" / f"{name}.toml").read_text("utf8")
+
+
+def recipe_header(name: str) -> str:
+    """The comment at the top of a packaged recipe: what it is for, what it costs and reaches."""
+    comment = takewhile(lambda line: line.startswith("#"), recipe_text(name).splitlines())
+    return "\n".join(line.strip("# ") for line in comment)
+
+
+def read_recipe(recipe_or_path: str | Path) -> dict[str, Any]:
+    """The settings in a recipe, unchecked: {"section": {"key": value}}."""
+    name, path = str(recipe_or_path), Path(recipe_or_path)
+    if name in recipe_names():
+        text = recipe_text(name)
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text("utf8")
+    else:
+        raise ConfigError(
+            f"recipe {name!r} is neither a packaged recipe ({', '.join(recipe_names())}) nor a "
+            f".toml file{did_you_mean(name, recipe_names())}"
+        )
+    try:
+        return none_for_word(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {name!r} is not valid TOML: {error}") from None
+
+
+def none_for_word(value: Any) -> Any:
+    """TOML has no null: the word "none" stands for it."""
+    if isinstance(value, dict):
+        return {k: none_for_word(v) for k, v in value.items()}
+    return None if value == "none" else value
+
+
+def to_toml(config: Config) -> str:
+    """The settings as TOML; `load_config` reads them back to an equal Config."""
+
+    def table(settings: dict[str, Any], above: str) -> str:
+        plain, tables = [], []
+        for name, value in settings.items():
+            if isinstance(value, dict):
+                tables.append(f"\n[{above}{name}]\n{table(value, f'{above}{name}.')}")
+            else:  # numbers, texts, true, false and lists are written alike in JSON and in TOML
+                word = json.dumps("none" if value is None else value, ensure_ascii=False)
+                plain.append(f"{name} = {word}\n")
+        return "".join(plain + tables)
+
+    return table(config.model_dump(mode="json"), "")
+
+
 def parse_override(text: str) -> tuple[str, Any]:
     """ "a.b=1" -> ("a.b", 1)."""
     key, equals, value = text.partition("=")
@@ -301,7 +375,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         parsed = tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    return key.strip(), without_none(parsed)
+    return key.strip(), none_for_word(parsed)
 
 
 def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -322,17 +396,28 @@ def check_config(tree: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         mistakes = [explain(e) for e in error.errors()]
         wrong = {".".join(map(str, e["loc"][:2])) for e in error.errors()}
-        good = without_paths(tree, [e["loc"] for e in error.errors()])
+        # Wrong settings are put back to their defaults, so that the others can be compared, too.
         try:
-            config = Config.model_validate(good)
+            config = Config.model_validate(without_paths(tree, [e["loc"] for e in error.errors()]))
         except ValidationError:
             config = Config()
-    # What was wrong stands at its default now, and says nothing about its neighbours.
     combined = impossible_combinations(config)
     mistakes += [sentence for sentence in combined if not any(name in sentence for name in wrong)]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return config
+
+
+def without_paths(tree: Mapping[str, Any], paths: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """A copy of the tree without the entries at these paths."""
+    out = {}
+    for key, value in tree.items():
+        inner = [p[1:] for p in paths if p[0] == key]
+        if not inner:
+            out[key] = value
+        elif isinstance(value, dict) and all(inner):
+            out[key] = without_paths(value, inner)
+    return out
 
 
 def explain(error: Any) -> str:
@@ -353,222 +438,116 @@ def section_type(annotation: Any) -> type[BaseModel]:
     return next(t for t in (annotation, *get_args(annotation)) if issubclass(t, BaseModel))
 
 
-def without_paths(tree: Mapping[str, Any], paths: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """A copy of the tree without the given entries."""
-    out = {}
-    for key, value in tree.items():
-        inner = [p[1:] for p in paths if p[0] == key]
-        if not inner:
-            out[key] = value
-        elif isinstance(value, dict) and all(inner):
-            out[key] = without_paths(value, inner)
-    return out
-
-
-class ConfigError(ValueError):
-    """Settings that cannot be used; the message has one line for each mistake."""
-
-
-def recipe_names() -> list[str]:
-    """The packaged recipes."""
-    folder = files("dinolite") / "recipes"
-    return sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
-
-
-def read_recipe(recipe_or_path: str | Path) -> dict[str, Any]:
-    """The settings in a recipe, unchecked."""
-    path = Path(recipe_or_path)
-    if str(recipe_or_path) in recipe_names():
-        text = (files("dinolite") / "recipes" / f"{recipe_or_path}.toml").read_text("utf8")
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text("utf8")
-    else:
-        raise ConfigError(
-            f"recipe {str(recipe_or_path)!r} is neither a packaged recipe "
-            f"({', '.join(recipe_names())}) nor a .toml file"
-            + did_you_mean(str(recipe_or_path), recipe_names())
-        )
-    try:
-        return without_none(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {str(recipe_or_path)!r} is not valid TOML: {error}") from None
-
-
-def recipe_header(name: str) -> str:
-    """The comment at the top of a packaged recipe: what it is for, what it costs and reaches."""
-    lines = (files("dinolite") / "recipes" / f"{name}.toml").read_text("utf8").splitlines()
-    return "\n".join(line.strip("# ") for line in takewhile(lambda x: x.startswith("#"), lines))
-
-
-def without_none(value: Any) -> Any:
-    """TOML has no null: the word "none" stands for it."""
-    if isinstance(value, dict):
-        return {k: without_none(v) for k, v in value.items()}
-    return None if value == "none" else value
-
-
 def did_you_mean(word: str, names: Sequence[str]) -> str:
+    """The end of a sentence: "; did you mean NAME?", or nothing if no name is near."""
     near = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def to_toml(model: BaseModel, prefix: str = "") -> str:
-    """The settings as TOML; `load_config` reads them back to an equal Config."""
-
-    def literal(value: Any) -> str:
-        if value is None:
-            return '"none"'
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, tuple | list):
-            return f"[{', '.join(literal(v) for v in value)}]"
-        if isinstance(value, str):
-            return json.dumps(value, ensure_ascii=False)
-        return repr(value)
-
-    plain, tables = [], []
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            tables.append(f"\n[{prefix}{name}]\n{to_toml(value, f'{prefix}{name}.')}")
-        else:
-            plain.append(f"{name} = {literal(value)}\n")
-    return "".join(plain + tables)
+# --- settings that exclude each other ---
 
 
 def impossible_combinations(config: Config) -> list[str]:
-    """One sentence for every impossible combination; empty if the settings can be used."""
-    checks = [*check_model(config), *check_crops(config), *check_gram(config), *check_loop(config)]
-    return [sentence for wrong, sentence in checks if wrong]
+    """One sentence for each; empty if the settings can be used."""
+    checks = (check_model, check_crops, check_gram, check_schedules)
+    return [sentence for check in checks for sentence in check(config)]
 
 
-Check = tuple[bool, str]
-
-
-def check_model(config: Config) -> list[Check]:
-    s, d = config.student, config.dino
-    periods = (s.pos_embed_rope_min_period, s.pos_embed_rope_max_period)
-    base = s.pos_embed_rope_base
-    dims = s.embed_dim is not None and s.num_heads is not None
-    return [
-        (
-            dims and (s.embed_dim or 0) % (4 * (s.num_heads or 1)) != 0,
+def check_model(config: Config) -> Iterator[str]:
+    s, d, batch = config.student, config.dino, config.train.batch_size_per_gpu
+    # The constructors refuse these, too; here they are told together with all other mistakes.
+    if s.embed_dim is not None and s.num_heads is not None and s.embed_dim % (4 * s.num_heads):
+        yield (
             f"student.embed_dim = {s.embed_dim} must be a multiple of 4 x student.num_heads = "
-            f"{s.num_heads}",
-        ),
-        (
-            (base is None) != (None not in periods) or (base is not None and any(periods)),
-            f"student.pos_embed_rope_base = {base}, min_period = {periods[0]}, max_period = "
-            f'{periods[1]}: give the base, or both periods and base = "none"',
-        ),
-        (
-            d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed,
-            "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true",
-        ),
-        (
-            config.train.batch_size_per_gpu < 1 + d.koleo_topk
-            and d.koleo_loss_weight > 0
-            and not d.koleo_loss_distributed,
-            f"train.batch_size_per_gpu = {config.train.batch_size_per_gpu} leaves KoLeo without "
-            f"{d.koleo_topk} neighbour(s): use a larger batch or dino.koleo_loss_weight = 0",
-        ),
-    ]
+            f"{s.num_heads}"
+        )
+    low, high = s.pos_embed_rope_min_period, s.pos_embed_rope_max_period
+    given = [period is not None for period in (low, high)]
+    if any(given) if s.pos_embed_rope_base is not None else not all(given):
+        yield (
+            f"student.pos_embed_rope_base = {s.pos_embed_rope_base}, min_period = {low}, "
+            f'max_period = {high}: give the base, or both periods and base = "none"'
+        )
+    if d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed:
+        yield "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true"
+    if d.koleo_loss_weight > 0 and not d.koleo_loss_distributed and batch < 1 + d.koleo_topk:
+        yield (
+            f"train.batch_size_per_gpu = {batch} leaves KoLeo without {d.koleo_topk} "
+            "neighbour(s): use a larger batch or dino.koleo_loss_weight = 0"
+        )
 
 
-def check_crops(config: Config) -> list[Check]:
-    c, p = config.crops, config.student.patch_size
-    sizes = {
-        name: getattr(c, name)
-        for name in ("global_crops_size", "local_crops_size", "gram_teacher_crops_size")
+def check_crops(config: Config) -> Iterator[str]:
+    c, patch = config.crops, config.student.patch_size
+    sides = {
+        "crops.global_crops_size": c.global_crops_size,
+        "crops.local_crops_size": c.local_crops_size,
+        "crops.gram_teacher_crops_size": c.gram_teacher_crops_size,
+        "evaluation.image_size": config.evaluation.image_size,
     }
+    for name, side in sides.items():
+        if side is not None and side % patch:
+            yield f"{name} = {side} is not a multiple of student.patch_size = {patch}"
     ranges = {
         "crops.global_crops_scale": c.global_crops_scale,
         "crops.local_crops_scale": c.local_crops_scale,
         "crops.blur_sigma": c.blur_sigma,
         "ibot.mask_ratio_min_max": config.ibot.mask_ratio_min_max,
     }
-    eval_size = config.evaluation.image_size
-    return [
-        *(
-            (size is not None and size % p != 0, f"crops.{name} = {size} is not a multiple of "
-             f"student.patch_size = {p}")
-            for name, size in sizes.items()
-        ),
-        *(
-            (low > high or low < 0, f"{name} = [{low}, {high}]: the first must be at most the "
-             "second")
-            for name, (low, high) in ranges.items()
-        ),
-        (min(c.global_crops_scale[0], c.local_crops_scale[0]) <= 0, "crop scales must be above 0"),
-        (c.blur_sigma[0] <= 0, f"crops.blur_sigma = {list(c.blur_sigma)} must be above 0"),
-        (min(c.rgb_std) <= 0, f"crops.rgb_std = {list(c.rgb_std)} must be above 0"),
-        (
-            eval_size is not None and eval_size % p != 0,
-            f"evaluation.image_size = {eval_size} is not a multiple of student.patch_size = {p}",
-        ),
-    ]  # fmt: skip
+    for name, (low, high) in ranges.items():
+        if low > high:
+            yield f"{name} = [{low}, {high}]: the first must be at most the second"
+        if low <= 0 and name.startswith("crops"):
+            yield f"{name} = [{low}, {high}] must be above 0"
+    if min(c.rgb_std) <= 0:
+        yield f"crops.rgb_std = {list(c.rgb_std)} must be above 0"
+    if c.gram_teacher_no_distortions and c.gram_teacher_crops_size is None:
+        yield "crops.gram_teacher_no_distortions needs crops.gram_teacher_crops_size"
 
 
-def check_gram(config: Config) -> list[Check]:
-    g, size = config.gram, config.crops.gram_teacher_crops_size
-    separate = g.use_loss and not g.ema_teacher
-    return [
-        (
-            separate and g.ckpt is None and g.it_load_ema_teacher < 0,
+def check_gram(config: Config) -> Iterator[str]:
+    g, total = config.gram, config.train.iterations
+    own_crops = config.crops.gram_teacher_crops_size is not None
+    if g.use_loss and not g.ema_teacher and g.ckpt is None and g.it_load_ema_teacher < 0:
+        yield (
             "gram.use_loss needs a gram teacher: gram.ckpt, gram.it_load_ema_teacher >= 0, or "
-            "gram.ema_teacher = true",
-        ),
-        (
-            g.use_loss and g.ema_teacher and (size is not None or g.rep_update or bool(g.ckpt)),
+            "gram.ema_teacher = true"
+        )
+    if g.use_loss and g.ema_teacher and (own_crops or g.rep_update or g.ckpt is not None):
+        yield (
             "gram.ema_teacher = true anchors to the teacher's features of the same crops: it needs "
-            "gram.rep_update = false and no gram.ckpt or crops.gram_teacher_crops_size",
-        ),
-        (
-            g.remove_neg and g.remove_only_teacher_neg,
-            "gram.remove_neg and gram.remove_only_teacher_neg exclude each other",
-        ),
-        (
-            g.tokens_used != "all" and g.img_level,
+            "gram.rep_update = false and no gram.ckpt or crops.gram_teacher_crops_size"
+        )
+    if g.use_loss and g.it_load_ema_teacher >= total:
+        yield (
+            f"gram.it_load_ema_teacher = {g.it_load_ema_teacher} is not before "
+            f"train.iterations = {total}"
+        )
+    if g.remove_neg and g.remove_only_teacher_neg:
+        yield "gram.remove_neg and gram.remove_only_teacher_neg exclude each other"
+    if g.tokens_used != "all" and g.img_level:
+        yield (
             f"gram.tokens_used = {g.tokens_used!r} needs gram.img_level = false: images differ in "
-            "how many patches are masked",
-        ),
-        (
-            config.crops.gram_teacher_no_distortions and size is None,
-            "crops.gram_teacher_no_distortions needs crops.gram_teacher_crops_size",
-        ),
-    ]
+            "how many patches are masked"
+        )
 
 
-def check_loop(config: Config) -> list[Check]:
-    total = config.train.iterations
+def check_schedules(config: Config) -> Iterator[str]:
+    momentum, temp, total = config.teacher.momentum, config.teacher.temp, config.train.iterations
     schedules: dict[str, Schedule | None] = {
         "optim.lr": config.optim.lr,
         "optim.weight_decay": config.optim.weight_decay,
-        "teacher.momentum": config.teacher.momentum,
-        "teacher.temp": config.teacher.temp,
+        "teacher.momentum": momentum,
+        "teacher.temp": temp,
         "gram.loss_weight_schedule": config.gram.loss_weight_schedule,
         "dino.local_loss_weight_schedule": config.dino.local_loss_weight_schedule,
     }
-    momentum, temp = config.teacher.momentum, config.teacher.temp
-    return [
-        *(
-            (s is not None and s.warmup + (s.cosine or 0) > total, f"{name} needs "
-             f"{s.warmup + (s.cosine or 0) if s else 0} iterations, train.iterations = {total}")
-            for name, s in schedules.items()
-        ),
-        (
-            max(momentum.peak, momentum.end or 0, momentum.start) > 1,
-            f"teacher.momentum goes from {momentum.peak} to {momentum.end}; it must stay in [0, 1]",
-        ),
-        (
-            temp.peak <= 0 or temp.end == 0 or (temp.warmup > 0 and temp.start <= 0),
-            "teacher.temp must be above 0 at every iteration",
-        ),
-        (
-            config.gram.it_load_ema_teacher >= total and config.gram.use_loss,
-            f"gram.it_load_ema_teacher = {config.gram.it_load_ema_teacher} is not before "
-            f"train.iterations = {total}",
-        ),
-    ]  # fmt: skip
+    for name, schedule in schedules.items():
+        if schedule is not None and (n := schedule.warmup + (schedule.cosine or 0)) > total:
+            yield f"{name} needs {n} iterations, train.iterations = {total}"
+    if max(momentum.start, momentum.peak, momentum.end or 0) > 1:
+        yield (
+            f"teacher.momentum goes from {momentum.peak} to {momentum.end}; it must stay in [0, 1]"
+        )
+    if temp.peak <= 0 or temp.end == 0 or (temp.warmup > 0 and temp.start <= 0):
+        yield "teacher.temp must be above 0 at every iteration"

@@ -1,5 +1,5 @@
-"""What a run says of itself: means kept on the device until they are written, then one JSON line,
-TensorBoard and the progress bar.
+"""The log of a run: means kept on the device until they are written, seconds and memory of a step,
+and where they go: `metrics.jsonl`, TensorBoard, a progress bar or lines of text.
 
 Official `logging/helpers.py::MetricLogger`, which reads every number back at every step.
 """
@@ -7,16 +7,22 @@ Official `logging/helpers.py::MetricLogger`, which reads every number back at ev
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dinolite.checkpointer import write_text
 from dinolite.parallel import all_reduce, is_main, world_size
+
+Show = Literal["bar", "lines"] | None  # a progress bar, lines of text, or nothing
+MACHINE = "machine/"
+"""Begins the names of what a machine needed for the steps; all else is the same in equal runs."""
 
 
 class RunningMeans:
@@ -44,17 +50,76 @@ class RunningMeans:
         return out
 
 
-class RunLog:
-    """Writes `metrics.jsonl` and TensorBoard files in a run's folder and moves the progress bar.
+class StepClock:
+    """Seconds that the steps since the last `flush` took: waiting for data, and computing.
 
-    A resumed run cuts off the lines after its start: they are written again. Only the main
-    process writes.
+    Only the host's clock is read, nothing waits for a GPU. A GPU works on while the host goes on,
+    so the means are right if the last lap before a `flush` comes after a synchronisation.
+
+    Args:
+        pictures: pictures of all processes in a step.
     """
 
-    def __init__(self, folder: Path, start: int, total: int, *, progress: bool = True) -> None:
+    def __init__(self, pictures: int, device: torch.device) -> None:
+        self.pictures, self.device = pictures, device
+        self.laps: dict[str, list[float]] = {}
+        self.start()
+
+    def start(self) -> None:
+        """What comes next counts; what came since the last lap (evaluation, saving) does not."""
+        self.since = time.perf_counter()
+
+    def lap(self, part: Literal["data", "compute"]) -> None:
+        """The time since the last lap or `start` went into this part of a step."""
+        before, self.since = self.since, time.perf_counter()
+        self.laps.setdefault(part, []).append(self.since - before)
+
+    def flush(self) -> dict[str, float]:
+        """Means over the steps, and the most memory so far; then start anew."""
+        parts = {f"{part}_s": sum(laps) / len(laps) for part, laps in self.laps.items()}
+        self.laps = {}
+        step = sum(parts.values())
+        numbers = {"pictures_per_s": self.pictures / step, "step_s": step, **parts}
+        numbers |= peak_memory(self.device)
+        return {MACHINE + name: value for name, value in numbers.items()}
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """MiB that tensors took on the GPU, or else that this process took (Windows does not say)."""
+    if device.type == "cuda":
+        return {"memory_mib": torch.cuda.max_memory_allocated(device) / 2**20}
+    if sys.platform == "win32":
+        return {}
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on a Mac
+    return {"memory_mib": peak / (2**20 if sys.platform == "darwin" else 2**10)}
+
+
+TEXT = {
+    "knn": "k-NN {:.2f} %",
+    "lr": "lr {:.2e}",
+    f"{MACHINE}pictures_per_s": "{:.1f} pictures/s",
+    f"{MACHINE}step_s": "{:.3f} s/step",
+    f"{MACHINE}data_s": "data {:.3f} s",
+    f"{MACHINE}memory_mib": "{:.0f} MiB",
+}
+
+
+class RunLog:
+    """Writes `metrics.jsonl` and TensorBoard files in a run's folder, and shows how far it is.
+
+    A resumed run cuts off the lines after its start: they are written again. Only the main
+    process writes and shows; `last` has the last value of every number on all of them.
+
+    Args:
+        show: "bar" moves a progress bar, "lines" prints a line for each line of the file.
+    """
+
+    def __init__(self, folder: Path, start: int, total: int, show: Show = None) -> None:
         self.path, self.start, self.total = folder / "metrics.jsonl", start, total
-        self.progress = progress and is_main()
-        self.main = is_main()
+        self.main, self.show = is_main(), show if is_main() else None
+        self.last: dict[str, float] = {}
 
     def __enter__(self) -> RunLog:
         if self.main:
@@ -64,19 +129,15 @@ class RunLog:
             keep_lines_until(self.path, self.start or -1)
             self.file = open(self.path, "a", encoding="utf8")
             self.board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.start)
-        if self.progress:
+        if self.show == "bar":
             self.bar = progress_bar()
             self.task = self.bar.add_task("train", total=self.total, completed=self.start, info="")
             self.bar.start()
+        self.began = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.progress:
+    def __exit__(self, *error: object) -> None:
+        if self.show == "bar":
             self.bar.stop()
         if self.main:
             self.file.close()
@@ -84,38 +145,43 @@ class RunLog:
 
     def write(self, iteration: int, values: Mapping[str, float]) -> None:
         """One line for what is known after so many iterations."""
-        if not self.main:
+        self.last.update(values)
+        if not self.main or not values:
             return
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         self.file.write(json.dumps({"iteration": iteration, **rounded}) + "\n")
         self.file.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, iteration)
-        if self.progress:
+        if self.show == "bar":
             shown = {"total_loss": "loss", "knn": "k-NN"}
             info = "  ".join(f"{word} {values[n]:.2f}" for n, word in shown.items() if n in values)
             self.bar.update(self.task, completed=iteration, info=info)
+        elif self.show == "lines":
+            print(self.text(iteration, values), flush=True)
+
+    def text(self, iteration: int, values: Mapping[str, float]) -> str:
+        """A dense line: iterations, losses, k-NN, lr, pictures/s, seconds a step, memory, time
+        left."""
+        words = [f"{iteration:>{len(str(self.total))}}/{self.total}"]
+        for name, value in values.items():
+            if name.endswith("_loss"):
+                words.append(f"{name.removesuffix('_loss').removesuffix('_crops')} {value:.3f}")
+        words += [form.format(values[name]) for name, form in TEXT.items() if name in values]
+        if iteration == self.start:
+            self.began = time.perf_counter()  # evaluating the untrained net was no step
+        else:
+            left = (time.perf_counter() - self.began) / (iteration - self.start)
+            words.append(f"{timedelta(seconds=round(left * (self.total - iteration)))} left")
+        return "  ".join(words)
 
 
 def progress_bar() -> Any:
-    """rich's bar with the time gone and the time to go."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    """rich's bar with the time to go, the steps done, the time gone, and a few numbers."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[info]}"),
-    )
+    more = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[info]}")
+    return Progress(*Progress.get_default_columns(), *more)
 
 
 def keep_lines_until(path: Path, iteration: int) -> None:

@@ -1,7 +1,7 @@
-"""One GPU or many: everything that makes a model run on several devices and processes, in the order
-in which it is applied: recomputation, torch.compile, bfloat16, then either a copy of the model in
-every process (DDP) or a share of it in each (FSDP2). Sums and gathers over all processes are the
-identity when there is only one. Started by torchrun, or not at all.
+"""One GPU or many. First the process group that torchrun prepares, and sums and gathers over it:
+the identity where there is one process only. Then what is done to the model, in the order in which
+it is applied: recomputed activations, torch.compile, bfloat16, a copy in every process (DDP) or a
+share in each (FSDP2), gradients clipped.
 
 ZeRO, arXiv 1910.02054, stage 3; DINOv3 App. C; official `distributed/torch_wrapper.py`,
 `fsdp/ac_compile_parallelize.py`.
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def pick_device(wanted: str = "auto") -> torch.device:
+    """ "auto": this process's GPU if there is one, else the CPU."""
+    if wanted != "auto":
+        try:
+            return torch.device(wanted)
+        except RuntimeError:
+            raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
 def is_enabled() -> bool:
     """Is there a process group?"""
     return dist.is_available() and dist.is_initialized()
@@ -46,29 +58,18 @@ def rank() -> int:
 
 
 def is_main() -> bool:
-    """Is this the process that writes files and prints?"""
-    return rank() == 0
+    """Is this the process that writes files and prints? Before the group is joined and after it was
+    left, torchrun's RANK tells."""
+    return (rank() if is_enabled() else int(os.environ.get("RANK", 0))) == 0
 
 
-def is_main_rank() -> bool:
-    """The same before the group is joined and after it was left: what torchrun said."""
-    return int(os.environ.get("RANK", 0)) == 0
-
-
-def pick_device(wanted: str = "auto") -> torch.device:
-    """ "auto": this process's GPU if there is one, else the CPU."""
-    if wanted != "auto":
-        try:
-            return torch.device(wanted)
-        except RuntimeError:
-            raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
+def global_batch_size(config: Config) -> int:
+    """Pictures of all processes together."""
+    return config.train.batch_size_per_gpu * world_size()
 
 
 @contextmanager
-def processes(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device) -> Iterator[None]:
     """Join the group that torchrun prepared (nccl on cuda, gloo else); leave it at the end."""
     if "WORLD_SIZE" not in os.environ or is_enabled():
         yield
@@ -114,8 +115,8 @@ def all_gather(x: Tensor) -> Tensor:
     return gathered.flatten(0, 1)
 
 
-def from_main(value: T) -> T:
-    """What the main process holds, for all; any object that can be pickled."""
+def broadcast_object(value: T) -> T:
+    """The main process's value on all processes; any object that can be pickled."""
     if world_size() == 1:
         return value
     box = [value]
@@ -129,94 +130,13 @@ def barrier() -> None:
         dist.barrier()
 
 
-def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """DistributedDataParallel around a model if there are several processes: each has all of it."""
-    if world_size() == 1:
-        return model
-    ids: Any = [device.index] if device.type == "cuda" else None
-    with warnings.catch_warnings():  # newer versions have another word for it, older ones only this
-        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
-
-
-def can_share_on_cpu() -> bool:
-    """torch 2.6 cannot, later ones can."""
-    return hasattr(torch.cpu.Stream, "record_event")
-
-
-def shard(networks: Iterable[nn.Module], device: torch.device, bfloat16: bool) -> None:
-    """Leave each process its share of every block, of the rest of every backbone and of every head.
-
-    FSDP2, in place, if there are several processes: whoever computes gathers a part right before
-    it and lets go right after. Networks alike are shared out alike. With `bfloat16` that is what
-    is gathered; shares, gradients between processes and what the optimiser keeps stay float32.
-    """
-    if world_size() == 1:
-        return
-    if device.type == "cpu" and not can_share_on_cpu():
-        raise ValueError(
-            f'train.parallel = "fsdp2" on the CPU needs a torch newer than {torch.__version__}; '
-            'use "ddp", or a GPU'
-        )
-    policy = MixedPrecisionPolicy()
-    if bfloat16:  # inputs stay as they are: the tables of RoPE are float32, autocast does the rest
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-    mesh = init_device_mesh(device.type, (world_size(),))
-    for part in (child for network in networks for child in network.children()):
-        blocks = dict(part.named_children()).get("blocks", nn.ModuleList())
-        for module in (*blocks.children(), part):
-            fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
-        if not any(p.requires_grad for p in part.parameters()):
-            # It has no backward pass after which to let go, and torch 2.6 keeps the outermost.
-            part.register_forward_hook(let_go)
-
-
-def let_go(module: nn.Module, inputs: object, output: object) -> None:
-    """A forward hook: back to shares."""
-    assert isinstance(module, FSDPModule)
-    module.reshard()
-
-
-def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Shrink the gradients so that their common norm, over all shares, is at most `max_norm`.
-
-    Returns:
-        the norm as it was before, the same on every process.
-    """
-    parameters = list(parameters)
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    norm = whole(norm)
-    nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
-    return norm
-
-
-def whole(x: Tensor) -> Tensor:
-    """A tensor of which everyone has a share, put together; all processes must call this."""
-    return x.full_tensor() if isinstance(x, DTensor) else x
-
-
-def whole_state_dict(module: nn.Module) -> dict[str, Tensor]:
-    """A state dict without shares, on the CPU; all processes must call this, the main one gets it.
-
-    One tensor is put together at a time, so it fits where the module alone would not.
-    """
-    out = {}
-    for name, x in module.state_dict().items():
-        x = whole(x.detach())
-        if is_main():
-            out[name] = x.cpu()
-    return out
-
-
-def global_batch_size(config: Config) -> int:
-    """Pictures of all processes together."""
-    return config.train.batch_size_per_gpu * world_size()
-
-
 def parallelize(model: SSLMetaArch, config: Config, device: torch.device) -> nn.Module:
     """Recomputed blocks, compiled blocks, the device and all processes, in the official order.
 
-    With FSDP2 a part moves to the device when it is shared out, so the whole need not fit there.
+    With FSDP2 a part moves to the device when it is sharded, so the whole model need not fit there.
+
+    Returns:
+        the module to call: DDP's, which has the model inside, else the model itself.
     """
     networks = [n for n in (model.student, model.teacher, model.gram_teacher) if n is not None]
     for block in model.student["backbone"].blocks:  # type: ignore[union-attr]
@@ -240,3 +160,82 @@ def uses_bfloat16(config: Config, device: torch.device) -> bool:
 def autocast(config: Config, device: torch.device) -> torch.autocast:
     """bfloat16 for the matrix products where the settings or the device ask for it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device))
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """DistributedDataParallel around a model if there are several processes: each has all of it."""
+    if world_size() == 1:
+        return model
+    ids: Any = [device.index] if device.type == "cuda" else None
+    with warnings.catch_warnings():  # newer versions have another word for it, older ones only this
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+def can_shard_on_cpu() -> bool:
+    """FSDP2 on a CPU: torch 2.6 cannot, later ones can."""
+    return hasattr(torch.cpu.Stream, "record_event")
+
+
+def shard(networks: Iterable[nn.Module], device: torch.device, bfloat16: bool) -> None:
+    """Leave each process its share of every block, of the rest of every backbone and of every head.
+
+    FSDP2, in place, if there are several processes: whoever computes gathers a part right before
+    it and lets go right after. Networks alike are shared out alike. With `bfloat16` that is what
+    is gathered; shares, gradients between processes and what the optimiser keeps stay float32.
+    """
+    if world_size() == 1:
+        return
+    if device.type == "cpu" and not can_shard_on_cpu():
+        raise ValueError(
+            f'train.parallel = "fsdp2" on the CPU needs a torch newer than {torch.__version__}; '
+            'use "ddp", or a GPU'
+        )
+    policy = MixedPrecisionPolicy()
+    if bfloat16:  # inputs stay as they are: the tables of RoPE are float32, autocast does the rest
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+    mesh = init_device_mesh(device.type, (world_size(),))
+    for part in (child for network in networks for child in network.children()):
+        blocks = dict(part.named_children()).get("blocks", nn.ModuleList())
+        for module in (*blocks.children(), part):
+            fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
+        if not any(p.requires_grad for p in part.parameters()):
+            # It has no backward pass after which to let go, and torch 2.6 keeps the outermost.
+            part.register_forward_hook(reshard)
+
+
+def reshard(module: nn.Module, inputs: object, output: object) -> None:
+    """A forward hook: each process keeps its share of the module alone."""
+    assert isinstance(module, FSDPModule)
+    module.reshard()
+
+
+def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Shrink the gradients so that their common norm, over all shares, is at most `max_norm`.
+
+    Returns:
+        the norm as it was before, the same on every process.
+    """
+    parameters = list(parameters)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = full_tensor(norm)
+    nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
+
+
+def full_tensor(x: Tensor) -> Tensor:
+    """A tensor of which every process has a share, gathered; all processes must call this."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """A state dict of full tensors on the CPU; all processes must call this, the main one gets it.
+
+    One tensor is gathered at a time, so it works where a device could not hold the whole module.
+    """
+    out = {}
+    for name, x in module.state_dict().items():
+        x = full_tensor(x.detach())
+        if is_main():
+            out[name] = x.cpu()
+    return out

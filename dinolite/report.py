@@ -48,25 +48,7 @@ from dinolite.viz.pca import pca_figure
 from dinolite.viz.similarity import neighbours_figure, similarity_figure
 from dinolite.viz.style import png_bytes
 
-HEAD = ("percent", "raw pixels", "untrained", "trained")
-EVALUATION = "evaluation.json"
-SCENES = ((1600, 11), (800, 12))  # number x patch size, and seed, for fitting and for testing
-SCENE_GRID = 16  # patches per side of a scene, whatever the patch size
-PIXEL_SIDE = 16  # pictures are scaled to this many pixels for the linear probe on raw pixels
-
-
-@dataclass
-class Row:
-    """One line of the table, in percent. Of several ways to use raw pixels the best counts."""
-
-    what: str
-    pixels: float
-    untrained: float
-    trained: float
-
-    def words(self) -> list[str]:
-        """The cells of the line."""
-        return [self.what, *(f"{x:.1f}" for x in (self.pixels, self.untrained, self.trained))]
+# --- a finished run ---
 
 
 @dataclass
@@ -102,6 +84,29 @@ def open_finished(folder: Path, device: str | None = None) -> FinishedRun:
     torch.manual_seed(seed_of(config.train.seed, INIT))
     untrained = build_backbone(config.student, teacher=True).eval()
     return FinishedRun(folder, config, untrained.to(where), load(folder / TEACHER).to(where))
+
+
+# --- the table: its backbone judged beside raw pixels and an untrained net ---
+
+EVALUATION = "evaluation.json"
+HEAD = ("percent", "raw pixels", "untrained", "trained")
+PIXEL_SIDE = 16  # pictures are scaled to this many pixels for the linear probe on raw pixels
+SCENES = ((1600, 11), (800, 12))  # number x patch size, and seed, for fitting and for testing
+SCENE_GRID = 16  # patches per side of a scene, whatever the patch size
+
+
+@dataclass
+class Row:
+    """One line of the table, in percent. Of several ways to use raw pixels the best counts."""
+
+    what: str
+    pixels: float
+    untrained: float
+    trained: float
+
+    def words(self) -> list[str]:
+        """The cells of the line."""
+        return [self.what, *(f"{x:.1f}" for x in (self.pixels, self.untrained, self.trained))]
 
 
 def evaluate_run(run: FinishedRun, dataset: str | None = None) -> list[Row]:
@@ -163,7 +168,7 @@ def classification(run: FinishedRun, config: Config) -> list[Row]:
 
 
 def segmentation(run: FinishedRun) -> Row:
-    """Which object does a patch of a scene show? mIoU of a linear probe."""
+    """Which object does a patch of a drawn scene show? mIoU of a linear probe."""
     patch = run.config.student.patch_size
     # Larger patches mean larger nets and scenes: fewer of them, so that it takes minutes at most.
     train, test = (make_scenes(max(n // patch, 8), s, SCENE_GRID * patch) for n, s in SCENES)
@@ -190,6 +195,7 @@ def segmentation(run: FinishedRun) -> Row:
 
 
 def percent(*shares: float) -> list[float]:
+    """From shares in [0, 1]."""
     return [100 * share for share in shares]
 
 
@@ -206,9 +212,8 @@ def print_table(rows: list[Row]) -> None:
     Console().print(table)
 
 
-PICTURE_GRID = 32  # patches per side of the pictures
-EXAMPLES = ("astronaut", "chelsea", "coffee", "coins")
-QUERIES, NEIGHBOURS, BANK = 8, 4, 4000
+# --- the page: the table, the curves, and what the nets see ---
+
 CURVES = "How the run went. The k-NN plot has the baselines; the entropies have their floors."
 NEAREST = (
     "Test pictures, one of each class (up to eight), and the training pictures whose CLS features "
@@ -226,6 +231,9 @@ ATTENTION = (
     "Attention of the CLS token in the last block. A small net trained for minutes seldom finds "
     "objects here; compare it with the untrained row before reading anything into it."
 )
+QUERIES, NEIGHBOURS, BANK = 8, 4, 4000  # pictures whose neighbours are shown, how many, out of
+EXAMPLES = ("astronaut", "chelsea", "coffee", "coins")
+PICTURE_GRID = 32  # patches per side of these
 
 
 def draw_report(run: FinishedRun) -> Path:
@@ -307,12 +315,12 @@ def patch_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
 
 def example_pictures(config: Config, side: int) -> Tensor:
     """Four pictures [4, 3, side, side]: of the run's folder, or bundled photographs."""
-    spec = config.data.dataset
-    if spec.startswith("folder:"):
-        return squares(evenly(load_pictures(spec, "test", config.data.image_size), 4), side)
+    d = config.data
+    if d.dataset.startswith("folder:"):
+        return squares(evenly(load_pictures(d.dataset, "test", d.image_size), 4), side)
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])
-    if set(spec.split("+")) <= {"windows", "mosaics"}:  # who saw only grey is shown only grey
+    if d.grey:
         images = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
     return images
 
@@ -331,6 +339,20 @@ figure {{ margin: 2rem 0 }} img {{ max-width: 100% }} figcaption {{ color: #555 
 """
 
 
+def write_report(
+    path: Path,
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    figures: Sequence[tuple[str, Figure]],
+) -> Path:
+    """Write the page; pictures are inside it, each with its caption, which is also its alt text."""
+    drawn = "\n".join(html_figure(caption, figure) for caption, figure in figures)
+    page = PAGE.format(title=html.escape(title), table=html_table(head, rows), figures=drawn)
+    write_text(path, page)
+    return path
+
+
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows of words as a table."""
 
@@ -340,24 +362,10 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(["<table>", line(head, "th"), *(line(r, "td") for r in rows), "</table>"])
 
 
-def write_report(
-    path: Path,
-    title: str,
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    figures: Sequence[tuple[str, Figure]],
-) -> Path:
-    """Write the page; pictures are inside it, each with its caption, which is also its alt text."""
-    parts = []
-    for caption, figure in figures:
-        data = base64.b64encode(png_bytes(figure, dpi=110)).decode()
-        words = html.escape(caption, quote=True)
-        parts.append(
-            f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{words}</figcaption></figure>"
-        )
-    page = PAGE.format(
-        title=html.escape(title), table=html_table(head, rows), figures="\n".join(parts)
+def html_figure(caption: str, figure: Figure) -> str:
+    """A picture inside the page, with its caption."""
+    data, words = base64.b64encode(png_bytes(figure, dpi=110)).decode(), html.escape(caption)
+    return (
+        f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{words}</figcaption></figure>"
     )
-    write_text(path, page)
-    return path

@@ -1,8 +1,9 @@
-"""What lies in the folder of a run: `config.toml`, `metrics.jsonl`, `ckpt/`, and at the end
-`teacher.safetensors`, the published backbone. Who may write there, and what every record says of
-its origin: the settings, the versions and the commit of the code. Same settings, seed, versions and
-number of threads give the same bits on the same kind of CPU; another version, a GPU or another CPU
-need not.
+"""The folder of a run: `config.toml`, `metrics.jsonl`, `ckpt/`, and at the end the published
+backbone, `teacher.safetensors`. One run at a time may write there, with the settings it began with,
+and every record says where it comes from: settings, seed, versions, commit.
+
+Same settings, seed, versions and number of threads give the same bits on the same kind of CPU;
+another version, a GPU or another CPU need not. Official: only `config.yaml`, without checks.
 """
 
 import json
@@ -20,7 +21,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 from torch.optim import Optimizer
 
-from dinolite import __version__, parallel
+from dinolite import __version__
 from dinolite.checkpointer import (
     META,
     CheckpointError,
@@ -28,18 +29,18 @@ from dinolite.checkpointer import (
     damage,
     read_meta,
     remove_leftovers,
-    remove_unfinished,
     save_checkpoint,
     write_text,
 )
 from dinolite.config import Config, load_config, to_toml
 from dinolite.data.datasets import PictureDataset
 from dinolite.models.pretrained import save_backbone
-from dinolite.parallel import global_batch_size
+from dinolite.parallel import barrier, global_batch_size, is_main
 
 CONFIG, TEACHER, SKIPPED = "config.toml", "teacher.safetensors", "skipped.txt"
 LOCK = ".lock"
 PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock for about 5
+BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
 MAY_CHANGE = {
     "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
     | {"checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
@@ -47,88 +48,6 @@ MAY_CHANGE = {
     "evaluation": {"eval_period_iterations"},
 }
 """Settings that do not change what is learnt."""
-BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
-
-
-def data_settings(config: Config) -> dict[str, Any]:
-    """Arguments of `load_pictures` for the training data."""
-    d = config.data
-    root = Path(d.root) if d.root is not None else None
-    return {"spec": d.dataset, "image_size": d.image_size, "root": root, "download": d.download}
-
-
-def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
-    """Check that the folder is empty or belongs to a run with the same settings, and clean it up.
-
-    Raises:
-        CheckpointError: it holds a run with other settings, or cannot be written.
-    """
-    try:
-        if (folder / CONFIG).exists() and not allow_changes and (places := checkpoints(folder)):
-            old, now = load_config(folder / CONFIG), global_batch_size(config)
-            changed = differences(old, config)
-            was = stored_batch(places, old.train.batch_size_per_gpu)
-            if was != now:
-                changed.append(f"the batch of all processes was {was}, is {now}")
-            if changed:
-                raise CheckpointError(
-                    f"{folder} holds a run with other settings ({'; '.join(changed[:5])}): choose "
-                    "another --out, use the same settings, or add --allow-changes"
-                )
-        remove_unfinished(folder)
-        if parallel.is_main():
-            remove_leftovers(folder)
-            write_text(folder / CONFIG, written_by() + to_toml(config))
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be written: {error}") from error
-    parallel.barrier()
-
-
-def written_by() -> str:
-    """The first lines of `config.toml`: which code took up the run last."""
-    return "".join(f"# {name} {value}\n" for name, value in provenance().items()) + "\n"
-
-
-def stored_batch(places: list[Path], otherwise: int) -> int:
-    """The batch of all processes that the newest readable checkpoint tells of."""
-    for place in reversed(places):
-        if not damage(place, only=META):
-            return int(read_meta(place)[BATCH])
-    return otherwise
-
-
-def note_skipped(data: PictureDataset, folder: Path) -> None:
-    """Name the files that were left out: all of them in `skipped.txt`, the first on stderr."""
-    if data.skipped and parallel.is_main():
-        (folder / SKIPPED).write_text("\n".join(data.skipped) + "\n", "utf8")
-        sentence = f"{len(data.skipped)} files were skipped, see {folder / SKIPPED}; the first: "
-        print(sentence + data.skipped[0], file=sys.stderr)
-
-
-def differences(old: Config, new: Config) -> list[str]:
-    """The settings in which two runs differ, but for those that do not matter."""
-    out = []
-    for section in Config.model_fields:
-        before, after = getattr(old, section), getattr(new, section)
-        for name in type(before).model_fields:
-            a, b = getattr(before, name), getattr(after, name)
-            if a != b and name not in MAY_CHANGE.get(section, set()):
-                out.append(f"{section}.{name} was {a}, is {b}")
-    return out
-
-
-def save(
-    folder: Path, config: Config, iteration: int, model: nn.Module, optimizer: Optimizer
-) -> None:
-    """Write a checkpoint, and beside it settings, versions, and the one number of the processes
-    that must stay."""
-    keep, batch = config.checkpointing.max_to_keep, global_batch_size(config)
-    save_checkpoint(folder, iteration, model, optimizer, keep, **{BATCH: batch}, **origin(config))
-
-
-def origin(config: Config) -> dict[str, Any]:
-    """What every record of a run carries: all settings, the seed among them, versions, commit."""
-    return {"settings": config.model_dump(mode="json"), "provenance": provenance()}
 
 
 @contextmanager
@@ -138,7 +57,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another run is there, or the folder cannot be written.
     """
-    if not parallel.is_main():
+    if not is_main():
         yield
         return
     try:
@@ -157,6 +76,70 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
+    """Check that the folder is empty or belongs to a run with the same settings, and clean it up.
+
+    Raises:
+        CheckpointError: it holds a run with other settings, or cannot be written.
+    """
+    try:
+        changed = [] if allow_changes else changes_since(folder, config)
+        if changed:
+            raise CheckpointError(
+                f"{folder} holds a run with other settings ({'; '.join(changed[:5])}): choose "
+                "another --out, use the same settings, or add --allow-changes"
+            )
+        remove_leftovers(folder)
+        if is_main():
+            head = "".join(f"# {name} {value}\n" for name, value in provenance().items())
+            write_text(folder / CONFIG, f"{head}\n{to_toml(config)}")
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error}") from error
+    barrier()
+
+
+def changes_since(folder: Path, config: Config) -> list[str]:
+    """In words: the settings in which a run differs from the one whose checkpoints lie in the
+    folder, but for those that may change."""
+    places = checkpoints(folder)
+    if not places or not (folder / CONFIG).exists():
+        return []
+    old, changed = load_config(folder / CONFIG), []
+    for section in Config.model_fields:
+        before, after = getattr(old, section), getattr(config, section)
+        for name in type(before).model_fields:
+            a, b = getattr(before, name), getattr(after, name)
+            if a != b and name not in MAY_CHANGE.get(section, set()):
+                changed.append(f"{section}.{name} was {a}, is {b}")
+    readable = (read_meta(p)[BATCH] for p in reversed(places) if not damage(p, only=META))
+    was, now = next(readable, old.train.batch_size_per_gpu), global_batch_size(config)
+    if was != now:
+        changed.append(f"the batch of all processes was {was}, is {now}")
+    return changed
+
+
+def data_settings(config: Config) -> dict[str, Any]:
+    """Arguments of `load_pictures` for the training data."""
+    d = config.data
+    return {"spec": d.dataset, "image_size": d.image_size, "root": d.root, "download": d.download}
+
+
+def note_skipped(data: PictureDataset, folder: Path) -> None:
+    """Name the files that were left out: all of them in `skipped.txt`, the first on stderr."""
+    if data.skipped and is_main():
+        (folder / SKIPPED).write_text("\n".join(data.skipped) + "\n", "utf8")
+        sentence = f"{len(data.skipped)} files were skipped, see {folder / SKIPPED}; the first: "
+        print(sentence + data.skipped[0], file=sys.stderr)
+
+
+def save(
+    folder: Path, config: Config, iteration: int, model: nn.Module, optimizer: Optimizer
+) -> None:
+    """Write a checkpoint with its origin, and the batch of all processes, which must stay."""
+    keep, batch = config.checkpointing.max_to_keep, global_batch_size(config)
+    save_checkpoint(folder, iteration, model, optimizer, keep, **{BATCH: batch}, **origin(config))
+
+
 def publish(folder: Path, config: Config, iteration: int, backbone: nn.Module) -> None:
     """Write the teacher's backbone with its settings, for everyone to read."""
     metadata = {"iterations": str(iteration), "dataset": config.data.dataset}
@@ -164,7 +147,9 @@ def publish(folder: Path, config: Config, iteration: int, backbone: nn.Module) -
     save_backbone(backbone, config.student, folder / TEACHER, metadata)
 
 
-HERE = Path(__file__).resolve().parent
+def origin(config: Config) -> dict[str, Any]:
+    """What every record of a run carries: all settings, the seed among them, versions, commit."""
+    return {"settings": config.model_dump(mode="json"), "provenance": provenance()}
 
 
 def provenance() -> dict[str, str]:
@@ -183,17 +168,17 @@ def provenance() -> dict[str, str]:
 def commit(also: tuple[str, ...] = ()) -> str:
     """The commit of a clone, "+changes" where the package (or `also`) differs from it; "unknown"
     for an installed package. Asked once: what was imported does not change with the files."""
-    git = ["git", "-C", str(HERE.parent)]
-    try:
-        top = subprocess.run([*git, "rev-parse", "HEAD:dinolite"], capture_output=True, text=True)
-        if top.returncode:
-            return "unknown"
-        name = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "dinolite", *also], capture_output=True, text=True
-        )
-    except OSError:
+    found = git("rev-parse", "HEAD", "HEAD:dinolite")
+    if not found:
         return "unknown"
-    return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+    return found[:7] + ("+changes" if git("status", "--porcelain", "--", "dinolite", *also) else "")
+
+
+def git(*arguments: str) -> str:
+    """What git prints in the folder where this package lies; nothing where that fails."""
+    command = ["git", "-C", str(Path(__file__).resolve().parents[1]), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -108,7 +108,7 @@ def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str]) -> None
         (["train", "demo", "ibot.mask_ratio_min_max=[0.1, 1.5]"], "ibot.mask_ratio_min_max"),
         (["train", "--data", "folder:nowhere"], "folder:nowhere is not a folder"),
         (["train", "--data", "folder:empty"], "has no readable picture"),
-        (["train", "demo", "--data", "cifar11"], "did you mean 'cifar10'"),
+        (["train", "demo", "--data", "cifar11"], "did you mean cifar10?"),
         (["train", "demo", "--data", "cifar10"], "data set 'cifar10' is not in"),
         (["train", "demo", "train.device=gpu"], "device = 'gpu'"),
         (["eval", "nowhere"], "nowhere is not the folder of a run"),

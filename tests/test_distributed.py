@@ -61,7 +61,7 @@ def part_of(batch: SSLBatch, rank: int, world: int) -> SSLBatch:
 def step(c: Config, batch: SSLBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Losses averaged over processes, and gradients."""
     state = make_state(c, torch.device("cpu"))
-    total, losses = state.parallel(batch, 0.05, 1.0, 1.0)
+    total, losses = state.wrapped(batch, 0.05, 1.0, 1.0)
     total.backward()
     world = parallel.world_size()
     losses = {"total": total.detach(), **losses}

@@ -198,6 +198,7 @@ def check_schedules(golden: Golden) -> None:
     n = len(golden["cosine"])
     c = golden.config["cosine"]
     cosine = torch.full((n,), float(c["final_value"]), dtype=torch.float64)  # after the run's end
+    assert c.pop("freeze_iters") == c.pop("trunc_extra") == 0  # no setting of ours reaches them
     cosine[: c["total_iters"]] = torch.from_numpy(cosine_schedule(**c))[:n]
     golden.compare("cosine", cosine, 1e-12)
     for name in ("warmup_cosine", "warmup_cosine_constant"):

@@ -21,7 +21,7 @@ def test_a_branch_is_a_run_of_its_own(state: TrainState) -> None:
     gram.pull(state.model, 4.0)
     other = gram.branch(state, gram=True)
     assert other.model.compute_losses.__self__ is other.model
-    assert other.parallel is other.model
+    assert other.wrapped is other.model
     mine = {id(p) for p in other.model.parameters()}
     assert mine.isdisjoint(id(p) for p in state.model.parameters())
     assert {id(p) for g in other.optimizer.param_groups for p in g["params"]} <= mine

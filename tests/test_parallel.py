@@ -27,14 +27,15 @@ from dinolite.checkpointer import CheckpointError, load_checkpoint
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
+from dinolite.parallel import full_tensor
 from dinolite.run_folder import open_run, save
 from dinolite.train.early_end import NonFiniteError
-from dinolite.train.train import TrainState, make_state, train_step, whole_teacher
+from dinolite.train.train import TrainState, make_state, teacher_backbone, train_step
 from tests.tiny_run import TINY
 from tools.plan_memory import memory
 
 B, STEPS, CUT = 8, 6, 3
-KINDS = ["ddp", "fsdp2"] if parallel.can_share_on_cpu() else ["ddp"]
+KINDS = ["ddp", "fsdp2"] if parallel.can_shard_on_cpu() else ["ddp"]
 WAYS = ["one -> ddp", "one -> fsdp2", "ddp -> fsdp2", "fsdp2 -> ddp"]
 needs_fsdp2 = pytest.mark.skipif(len(KINDS) < 2, reason="this torch cannot do FSDP2 on the CPU")
 CPU = torch.device("cpu")
@@ -80,10 +81,10 @@ def steps(state: TrainState, save_in: Path | None = None) -> Result:
 
 def everything(state: TrainState) -> dict[str, Tensor]:
     """Weights and both moments of the optimiser, put together."""
-    tensors = {k: parallel.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
+    tensors = {k: full_tensor(v.detach()).clone() for k, v in state.model.state_dict().items()}
     for name, p in state.model.student.named_parameters():
         for moment in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{moment}.{name}"] = parallel.whole(state.optimizer.state[p][moment]).clone()
+            tensors[f"{moment}.{name}"] = full_tensor(state.optimizer.state[p][moment]).clone()
     return tensors
 
 
@@ -102,7 +103,7 @@ def spoiled(c: Config) -> tuple[str, bool]:
     data = pictures()
     who = {"rank": parallel.rank(), "world_size": parallel.world_size()}
     batch = next(ssl_batches(data, c, CPU, **who))
-    before = {k: parallel.whole(v.detach()).clone() for k, v in state.model.state_dict().items()}
+    before = {k: full_tensor(v.detach()).clone() for k, v in state.model.state_dict().items()}
     if parallel.rank() == 1:
         batch.local_crops[0, 0, 0, 0] = float("nan")
     try:
@@ -110,7 +111,7 @@ def spoiled(c: Config) -> tuple[str, bool]:
         message = "nothing"
     except NonFiniteError as error:
         message = str(error)
-    after = {k: parallel.whole(v.detach()) for k, v in state.model.state_dict().items()}
+    after = {k: full_tensor(v.detach()) for k, v in state.model.state_dict().items()}
     return message, all(torch.equal(v, before[k]) for k, v in after.items())
 
 
@@ -134,9 +135,7 @@ def collectives(state: TrainState) -> dict[str, dict[str, int]]:
     parts: dict[str, Callable[[], object]] = {
         "teacher": lambda: state.model.get_teacher_output(batch, 0.05),
         "forward": lambda: kept.append(state.model.get_student_output(batch)),
-        "backward": lambda: (
-            torch.cat([x.flatten() for x in (*kept[0][0], kept[0][1])]).sum().backward()
-        ),
+        "backward": lambda: torch.cat([x.flatten() for x in kept[0]]).sum().backward(),
         "ema": lambda: state.model.update_teacher(0.9),
         "gram": lambda: state.model.update_gram_teacher(),
     }
@@ -164,7 +163,7 @@ def two(world: int, folder: Path) -> dict[str, Any]:
         state = make_state(config(kind, world), CPU)
         out[kind] = steps(state, folder / kind)
         out[f"{kind} shares"] = shares(state)
-        backbone = whole_teacher(state)
+        backbone = teacher_backbone(state)
         out[f"{kind} teacher"] = backbone and backbone.state_dict()
         out[f"one -> {kind}"] = resumed(config(kind, world), folder / "one/ckpt/0000003")
         out[f"spoiled {kind}"] = spoiled(config(kind, world))
@@ -337,7 +336,7 @@ def test_another_batch_is_refused_and_another_share_is_not(tmp_path: Path) -> No
 
 
 def test_too_old_a_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "can_share_on_cpu", lambda: False)
+    monkeypatch.setattr(parallel, "can_shard_on_cpu", lambda: False)
     monkeypatch.setattr(parallel, "world_size", lambda: 2)
     with pytest.raises(ValueError, match=r"fsdp2. on the CPU needs a torch newer"):
         make_state(config("fsdp2"), CPU)
@@ -345,11 +344,11 @@ def test_too_old_a_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_alone_nothing_is_shared_out() -> None:
     state = make_state(config("fsdp2"), CPU)
-    assert state.parallel is state.model
-    assert whole_teacher(state) is state.model.teacher["backbone"]
+    assert state.wrapped is state.model
+    assert teacher_backbone(state) is state.model.teacher["backbone"]
     p = next(state.model.student.parameters())
-    assert parallel.whole(p) is p
-    tensors = parallel.whole_state_dict(state.model.teacher)
+    assert full_tensor(p) is p
+    tensors = parallel.full_state_dict(state.model.teacher)
     assert all(torch.equal(v, tensors[k]) for k, v in state.model.teacher.state_dict().items())
 
 
@@ -360,16 +359,18 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     shared = [*TINY, "optim.lr.warmup=0", "dino.koleo_loss_distributed=true", "train.log_every=1"]
     shared += [f"train.output_dir={tmp_path}", "evaluation.eval_period_iterations=9"]
 
-    def call(*command: str) -> None:
+    def call(*command: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
 
     cli = ("dinolite.cli", "train", "demo", "--out", str(tmp_path), "--no-report", *shared)
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-    call(*torchrun, *cli, "train.parallel=fsdp2", "train.iterations=2")
+    said = call(*torchrun, *cli, "train.parallel=fsdp2", "train.iterations=2").splitlines()
+    assert [s.split()[0] for s in said if "/2  " in s] == ["0/2", "1/2", "2/2", "2/2"], "one speaks"
     published = load_file(tmp_path / "teacher.safetensors")
     assert {v.dtype for v in published.values()} == {torch.float32}
     assert published["blocks.0.attn.qkv.weight"].shape == (48, 16)
@@ -377,4 +378,7 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     call(*cli, *longer)
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [x["iteration"] for x in lines if "total_loss" in x] == [1, 2, 3, 4]
+    for x in lines:
+        if "total_loss" in x:  # 2 x 4 pictures, or 1 x 8: those of all processes
+            assert x["machine/pictures_per_s"] * x["machine/step_s"] == pytest.approx(8, rel=1e-4)
     assert [x["iteration"] for x in lines if "knn" in x] == [0, 2, 4]

@@ -7,12 +7,12 @@ import torch
 
 from dinolite.config import Config, load_config
 from dinolite.models.vision_transformer import build_backbone
-from dinolite.train.cosine_lr_scheduler import Now, Schedules
+from dinolite.train.cosine_lr_scheduler import ScheduledValues, Schedules
 
 STAGES = ("official_vit7b_pretrain", "official_vit7b_gram", "official_vit7b_highres")
 
 
-def at(name: str, gpus: int, iteration: int) -> Now:
+def at(name: str, gpus: int, iteration: int) -> ScheduledValues:
     """What a recipe uses at an iteration when it runs on so many GPUs."""
     config = load_config(name)
     batch = config.train.batch_size_per_gpu * gpus

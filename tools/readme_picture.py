@@ -23,7 +23,7 @@ from dinolite.report import class_figures, open_finished
 from dinolite.train.train import INIT
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.style import save_png
-from dinolite_course.figures.film import film_figure
+from dinolite_course.figures.pca import film_figure
 
 TARGETS = Path(__file__).resolve().parents[1] / "data" / "pictures"
 PICTURES = ("chelsea", "coins", "coffee", "camera", "astronaut")

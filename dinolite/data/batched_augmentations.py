@@ -1,11 +1,9 @@
-"""The fast form of the augmentation: all crops of a batch of pictures in a few tensor operations,
-on any device. `augmentations.py` has the official form, picture by picture, with the same settings.
+"""The fast form of the augmentation: all crops of a batch in a few tensor operations, on any
+device. Scaling along an axis is a matrix with the antialiased bicubic kernel of Pillow and
+torchvision; colours, blur and solarising have torchvision's definitions and each picture its own
+random amounts, and only the order of the four colour changes is drawn for a batch.
 
-Scaling along an axis is a matrix, so a crop is (rows' matrix) x picture x (columns' matrix); the
-matrices hold the antialiased bicubic kernel of Pillow and torchvision. Colour jitter, grey, blur
-and solarising have torchvision's definitions (`ColorJitter`, `RandomGrayscale`, `GaussianBlur`,
-`RandomSolarize`), and each picture its own random amounts. One thing differs: the order of the four
-colour changes is drawn for a batch, not for every picture. Official `data/augmentations.py`.
+Official `data/augmentations.py`, of which `augmentations.py` here has the official form.
 """
 
 from __future__ import annotations
@@ -21,39 +19,11 @@ from torch import Generator, Tensor
 from dinolite.config import CropsConfig
 from dinolite.data.augmentations import Crops, normalize, resize
 
-
-class SharedGenerator(Generator):
-    """One generator that all processes seed alike: each draws for the batch of all, and keeps what
-    is its own. So what happens to a picture does not depend on the number of processes.
-
-    Args:
-        seed: the same on every process.
-        batch_size: pictures of this process; it has every world_size-th of all, from `rank` on.
-    """
-
-    def __new__(cls, *_: int) -> "SharedGenerator":
-        return super().__new__(cls)
-
-    def __init__(self, seed: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.manual_seed(seed)
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-
-    def own(self, x: Tensor, dim: int = 0) -> Tensor:
-        """This process's entries along an axis of pictures, or of their crops, crop-major."""
-        crops = x.unflatten(dim, (-1, self.batch_size * self.world_size))
-        mine = torch.arange(self.rank, crops.shape[dim + 1], self.world_size)
-        return crops.index_select(dim + 1, mine).flatten(dim, dim + 1)
-
-
-def rand(
-    *shape: int, generator: Generator | None, dim: int = 0, dtype: torch.dtype | None = None
-) -> Tensor:
-    """torch.rand where `shape[dim]` counts pictures or crops: see `SharedGenerator`."""
-    if not isinstance(generator, SharedGenerator):
-        return torch.rand(*shape, generator=generator, dtype=dtype)
-    n = shape[dim] * generator.world_size
-    everyones = (*shape[:dim], n, *shape[dim + 1 :])
-    return generator.own(torch.rand(*everyones, generator=generator, dtype=dtype), dim)
+ASPECT = (3 / 4, 4 / 3)  # of a crop's box, width / height
+TRIES = 10  # draws of a box that fits
+JITTER = ("brightness", "contrast", "saturation", "hue")
+BLUR_KERNEL = 9
+SOLARIZE_THRESHOLD = 128 / 255
 
 
 class BatchedAugmentation:
@@ -75,61 +45,63 @@ class BatchedAugmentation:
             sizes: height and width of each, on the CPU.
             generator: a CPU generator; the same draws on every device.
         """
-        c, B = self.crops, len(canvas)
-        shared = ColorChange.draw(B, c, generator) if c.share_color_jitter else None
-        gram_size = c.gram_teacher_crops_size
-        size = c.global_crops_size
-        if gram_size and not c.gram_teacher_no_distortions:
-            size = max(gram_size, size)
-        boxes = random_boxes(sizes, 2, c.global_crops_scale, generator)
-        flips = self.draw_flips(B, 2, generator)
-        cut = self.cut(canvas, boxes, flips, size)
-        first, second = self.recolor(cut, shared, generator).chunk(2)
-        first = random_blur(first, c.blur_prob[0], c.blur_sigma, generator)
-        second = random_blur(second, c.blur_prob[1], c.blur_sigma, generator)
-        second = random_solarize(second, c.solarize_prob, generator)
-        large = normalize(torch.cat([first, second]), c)
-        out = {"global_crops": resize(large, c.global_crops_size)}
-        if gram_size and c.gram_teacher_no_distortions:
-            out["gram_teacher_crops"] = normalize(self.cut(canvas, boxes, flips, gram_size), c)
-        elif gram_size:
-            out["gram_teacher_crops"] = resize(large, gram_size)
+        c = self.crops
+        shared = ColorChange.draw(len(canvas), c, generator) if c.share_color_jitter else None
+        out = self.global_crops(canvas, sizes, shared, generator)
         out["local_crops"] = self.local_crops(canvas, sizes, shared, generator)
         return out
 
+    def global_crops(
+        self, canvas: Tensor, sizes: Tensor, shared: ColorChange | None, generator: Generator | None
+    ) -> Crops:
+        """The two large views, and the same two at another size for the gram teacher."""
+        c, gram_size = self.crops, self.crops.gram_teacher_crops_size
+        larger = max(gram_size or 0, c.global_crops_size)  # what both sizes are scaled down from
+        size = c.global_crops_size if c.gram_teacher_no_distortions else larger
+        boxes, flips = self.draw_boxes(sizes, 2, c.global_crops_scale, generator)
+        cuts = crop_and_resize(canvas, boxes, flips, size)
+        first, second = self.recolor(cuts, shared, generator).chunk(2)
+        first = random_blur(first, c.blur_prob[0], c.blur_sigma, generator)
+        second = random_blur(second, c.blur_prob[1], c.blur_sigma, generator)
+        second = random_solarize(second, c.solarize_prob, generator)
+        large = normalize(torch.cat([first, second]), c.rgb_mean, c.rgb_std)
+        out = {"global_crops": resize(large, c.global_crops_size)}
+        if gram_size:
+            if c.gram_teacher_no_distortions:
+                cuts = crop_and_resize(canvas, boxes, flips, gram_size)
+                large = normalize(cuts, c.rgb_mean, c.rgb_std)
+            out["gram_teacher_crops"] = resize(large, gram_size)
+        return out
+
     def local_crops(
-        self,
-        canvas: Tensor,
-        sizes: Tensor,
-        shared: ColorChange | None,
-        generator: Generator | None,
+        self, canvas: Tensor, sizes: Tensor, shared: ColorChange | None, generator: Generator | None
     ) -> Float[Tensor, "LB 3 l l"]:
         """The small views."""
-        c, L = self.crops, self.crops.local_crops_number
-        boxes = random_boxes(sizes, L, c.local_crops_scale, generator)
-        flips = self.draw_flips(len(canvas), L, generator)
-        x = self.recolor(self.cut(canvas, boxes, flips, c.local_crops_size), shared, generator)
-        return normalize(random_blur(x, c.blur_prob[2], c.blur_sigma, generator), c)
+        c = self.crops
+        boxes, flips = self.draw_boxes(sizes, c.local_crops_number, c.local_crops_scale, generator)
+        x = crop_and_resize(canvas, boxes, flips, c.local_crops_size)
+        x = self.recolor(x, shared, generator)
+        x = random_blur(x, c.blur_prob[2], c.blur_sigma, generator)
+        return normalize(x, c.rgb_mean, c.rgb_std)
 
-    def draw_flips(self, B: int, n: int, generator: Generator | None) -> Tensor:
-        coin = rand(B, n, generator=generator) < 0.5
-        return coin & self.crops.horizontal_flips
-
-    def cut(self, canvas: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
-        where = canvas.device
-        boxes, flips = boxes.to(where, non_blocking=True), flips.to(where, non_blocking=True)
-        return crop_and_resize(canvas, boxes, flips, size)
+    def draw_boxes(
+        self, sizes: Tensor, n: int, scale: tuple[float, float], generator: Generator | None
+    ) -> tuple[Int64[Tensor, "B n 4"], Bool[Tensor, "B n"]]:
+        """n boxes in each picture, and which of them are mirrored."""
+        boxes = random_boxes(sizes, n, scale, generator)
+        coin = rand(len(sizes), n, generator=generator) < 0.5
+        return boxes, coin & self.crops.horizontal_flips
 
     def recolor(
         self, x: Tensor, shared: ColorChange | None, generator: Generator | None
     ) -> Float[Tensor, "n 3 H W"]:
+        """Jitter and grey, drawn for each crop, or once for all crops of a picture."""
         if shared is not None:
             return shared.repeated(len(x) // len(shared.gray))(x)
         return ColorChange.draw(len(x), self.crops, generator)(x)
 
 
-ASPECT = (3 / 4, 4 / 3)
-TRIES = 10
+# --- where: boxes and scaling ---
 
 
 def random_boxes(
@@ -170,14 +142,29 @@ def central_boxes(sizes: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 4"]:
     return torch.stack([top, left, box_h.clamp(min=1), box_w.clamp(min=1)], dim=1)
 
 
-def cubic(x: Tensor) -> Tensor:
-    """Keys' cubic kernel with a = -1/2, zero from 2 on."""
-    x = x.abs().clamp_(max=2)
-    # (1.5 x - 2.5) x^2 + 1 below 1, ((-0.5 x + 2.5) x - 4) x + 2 above, 0 at 2; in place, because
-    # these matrices are the largest thing that making a batch of small crops has to compute
-    near = (1.5 * x).sub_(2.5).mul_(x).mul_(x).add_(1)
-    far = (-0.5 * x).add_(2.5).mul_(x).sub_(4).mul_(x).add_(2)
-    return torch.where(x < 1, near, far)
+def crop_and_resize(
+    canvas: UInt8[Tensor, "B C S1 S2"],
+    boxes: Int64[Tensor, "B n 4"],
+    flips: Bool[Tensor, "B n"],
+    size: int,
+) -> Float[Tensor, "nB C size size"]:
+    """Cut every picture's n boxes, scale them to size x size, mirror where `flips`.
+
+    Returns:
+        crops in [0, 1], crop-major: box 0 of all pictures first.
+    """
+    B, C, S1, S2 = canvas.shape
+    n = boxes.shape[1]
+    boxes, flips = (x.to(canvas.device, non_blocking=True) for x in (boxes, flips))
+    top, left, h, w = boxes.unbind(-1)  # [B, n] each
+    rows = resize_matrix(top, h, S1, size)  # [B, n, size, S1]
+    cols = resize_matrix(left, w, S2, size)  # [B, n, size, S2]
+    cols = torch.where(flips[:, :, None, None], cols.flip(-2), cols)
+    pixels = canvas.permute(0, 2, 1, 3).flatten(2).float() / 255  # [B, S1, C S2]
+    x = rows.flatten(1, 2) @ pixels  # [B, n size, C S2]
+    x = x.view(B, n, size * C, S2) @ cols.transpose(-1, -2)  # [B, n, size C, size]
+    x = x.view(B, n, size, C, size).permute(1, 0, 3, 2, 4)  # [n, B, C, size, size]
+    return x.clamp(0, 1).flatten(0, 1)
 
 
 def resize_matrix(
@@ -197,32 +184,17 @@ def resize_matrix(
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
-def crop_and_resize(
-    canvas: UInt8[Tensor, "B C S1 S2"],
-    boxes: Int64[Tensor, "B n 4"],
-    flips: Bool[Tensor, "B n"],
-    size: int,
-) -> Float[Tensor, "nB C size size"]:
-    """Cut every picture's n boxes, scale them to size x size, mirror where `flips`.
-
-    Returns:
-        crops in [0, 1], crop-major: box 0 of all pictures first.
-    """
-    B, C, S1, S2 = canvas.shape
-    n = boxes.shape[1]
-    top, left, h, w = boxes.unbind(-1)  # [B, n] each
-    rows = resize_matrix(top, h, S1, size)  # [B, n, size, S1]
-    cols = resize_matrix(left, w, S2, size)  # [B, n, size, S2]
-    cols = torch.where(flips[:, :, None, None], cols.flip(-2), cols)
-    pixels = canvas.permute(0, 2, 1, 3).flatten(2).float() / 255  # [B, S1, C S2]
-    x = rows.flatten(1, 2) @ pixels  # [B, n size, C S2]
-    x = x.view(B, n, size * C, S2) @ cols.transpose(-1, -2)  # [B, n, size C, size]
-    x = x.view(B, n, size, C, size).permute(1, 0, 3, 2, 4)  # [n, B, C, size, size]
-    return x.clamp(0, 1).flatten(0, 1)
+def cubic(x: Tensor) -> Tensor:
+    """Keys' cubic kernel with a = -1/2, zero from 2 on."""
+    x = x.abs().clamp_(max=2)
+    # (1.5 x - 2.5) x^2 + 1 below 1, ((-0.5 x + 2.5) x - 4) x + 2 above, 0 at 2; in place, because
+    # these matrices are the largest thing that making a batch of small crops has to compute
+    near = (1.5 * x).sub_(2.5).mul_(x).mul_(x).add_(1)
+    far = (-0.5 * x).add_(2.5).mul_(x).sub_(4).mul_(x).add_(2)
+    return torch.where(x < 1, near, far)
 
 
-BLUR_KERNEL = 9
-SOLARIZE_THRESHOLD = 128 / 255
+# --- colours ---
 
 
 @dataclass
@@ -230,14 +202,16 @@ class ColorChange:
     """Drawn amounts of `ColorJitter` and `RandomGrayscale` for n pictures."""
 
     order: list[int]
+    """Positions in `JITTER`."""
     factors: dict[str, Float[Tensor, "n"]]
     gray: Bool[Tensor, "n"]
 
     @classmethod
-    def draw(cls, n: int, crops: CropsConfig, generator: Generator | None) -> "ColorChange":
+    def draw(cls, n: int, crops: CropsConfig, generator: Generator | None) -> ColorChange:
+        """Amounts from the ranges of the settings; pictures without jitter get neutral ones."""
         apply = rand(n, generator=generator) < crops.color_jitter_prob
         factors = {}
-        for name in ("brightness", "contrast", "saturation", "hue"):
+        for name in JITTER:
             reach = getattr(crops, name)
             neutral = 0.0 if name == "hue" else 1.0
             low = -reach if name == "hue" else max(0.0, 1 - reach)
@@ -249,7 +223,7 @@ class ColorChange:
         gray = rand(n, generator=generator) < crops.grayscale_prob
         return cls(order, factors, gray)
 
-    def repeated(self, times: int) -> "ColorChange":
+    def repeated(self, times: int) -> ColorChange:
         """The same amounts for `times` crops of every picture, crop-major."""
         factors = {name: f.repeat(times) for name, f in self.factors.items()}
         return ColorChange(self.order, factors, self.gray.repeat(times))
@@ -257,8 +231,7 @@ class ColorChange:
     def __call__(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n 3 H W"]:
         changes = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
         for i in self.order:
-            factor = self.factors.get(changes[i].__name__.removeprefix("adjust_"))
-            if factor is not None:
+            if (factor := self.factors.get(JITTER[i])) is not None:
                 x = changes[i](x, factor.to(x.device, non_blocking=True)[:, None, None, None])
         if self.gray.any():
             gray = self.gray.to(x.device, non_blocking=True)[:, None, None, None]
@@ -301,6 +274,24 @@ def adjust_hue(x: Tensor, turn: Tensor) -> Tensor:
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
+# --- blur and solarising ---
+
+
+def random_blur(
+    x: Float[Tensor, "n C H W"],
+    probability: float,
+    sigma: tuple[float, float],
+    generator: Generator | None,
+) -> Float[Tensor, "n C H W"]:
+    """Blur some of the pictures, sigma uniform in the range."""
+    chosen = (rand(len(x), generator=generator) < probability).nonzero().flatten()
+    sigmas = sigma[0] + rand(len(x), generator=generator)[chosen] * (sigma[1] - sigma[0])
+    if not len(chosen):
+        return x
+    chosen, sigmas = chosen.to(x.device), sigmas.to(x.device)
+    return x.index_copy(0, chosen, gaussian_blur(x[chosen], sigmas))
+
+
 def gaussian_blur(
     x: Float[Tensor, "n C H W"], sigma: Float[Tensor, "n"]
 ) -> Float[Tensor, "n C H W"]:
@@ -323,21 +314,6 @@ def blur_matrix(
     return weights / weights.sum(2, keepdim=True)
 
 
-def random_blur(
-    x: Float[Tensor, "n C H W"],
-    probability: float,
-    sigma: tuple[float, float],
-    generator: Generator | None,
-) -> Float[Tensor, "n C H W"]:
-    """Blur some of the pictures, sigma uniform in the range."""
-    chosen = (rand(len(x), generator=generator) < probability).nonzero().flatten()
-    sigmas = sigma[0] + rand(len(x), generator=generator)[chosen] * (sigma[1] - sigma[0])
-    if not len(chosen):
-        return x
-    chosen, sigmas = chosen.to(x.device), sigmas.to(x.device)
-    return x.index_copy(0, chosen, gaussian_blur(x[chosen], sigmas))
-
-
 def random_solarize(
     x: Float[Tensor, "n C H W"], probability: float, generator: Generator | None
 ) -> Float[Tensor, "n C H W"]:
@@ -345,3 +321,40 @@ def random_solarize(
     chosen = (rand(len(x), generator=generator) < probability).to(x.device)
     invert = chosen[:, None, None, None] & (x >= SOLARIZE_THRESHOLD)
     return torch.where(invert, 1 - x, x)
+
+
+# --- draws that do not depend on the number of processes ---
+
+
+class SharedGenerator(Generator):
+    """One generator that all processes seed alike: each draws for the batch of all, and keeps what
+    is its own. So what happens to a picture does not depend on the number of processes.
+
+    Args:
+        seed: the same on every process.
+        batch_size: pictures of this process; it has every world_size-th of all, from `rank` on.
+    """
+
+    def __new__(cls, *_: int) -> SharedGenerator:
+        return super().__new__(cls)
+
+    def __init__(self, seed: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.manual_seed(seed)
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+
+    def own(self, x: Tensor, dim: int = 0) -> Tensor:
+        """This process's entries along an axis of pictures, or of their crops, crop-major."""
+        crops = x.unflatten(dim, (-1, self.batch_size * self.world_size))
+        mine = torch.arange(self.rank, crops.shape[dim + 1], self.world_size)
+        return crops.index_select(dim + 1, mine).flatten(dim, dim + 1)
+
+
+def rand(
+    *shape: int, generator: Generator | None, dim: int = 0, dtype: torch.dtype | None = None
+) -> Tensor:
+    """torch.rand where `shape[dim]` counts pictures or crops: see `SharedGenerator`."""
+    if not isinstance(generator, SharedGenerator):
+        return torch.rand(*shape, generator=generator, dtype=dtype)
+    n = shape[dim] * generator.world_size
+    everyones = (*shape[:dim], n, *shape[dim + 1 :])
+    return generator.own(torch.rand(*everyones, generator=generator, dtype=dtype), dim)

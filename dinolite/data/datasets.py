@@ -1,17 +1,19 @@
 """Data sets: one word names one ("windows", "scenes", "folder:~/photos", "cifar10"), and all are
 used alike: pictures with labels, in one tensor (fastest), in a list of tensors of different sizes,
-or as files that are decoded on each access because they do not fit into memory. Nothing is
-downloaded unless that is asked for. Official counterpart: the strings of `data/loaders.py`,
-`data/datasets/`.
+or as files that are decoded on each access. Nothing is downloaded unless that is asked for.
+
+Official counterpart: the strings of `data/loaders.py`, `data/datasets/`.
 """
 
 from __future__ import annotations
 
-import difflib
+import contextlib
+import copy
 import os
 from collections.abc import Callable, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -19,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
+from dinolite.config import did_you_mean
 from dinolite.data import photographs, scenes
 from dinolite.data.decoding import (
     SUFFIXES,
@@ -29,9 +32,7 @@ from dinolite.data.decoding import (
     show_path,
     shrunk,
 )
-from dinolite.data.photographs import CLASSES, photograph_path
-
-__all__ = ["SPECS", "PictureDataset", "ScenePictures", "TensorPictures", "load_pictures"]
+from dinolite.data.photographs import CLASSES
 
 SPECS = (
     "windows",
@@ -45,14 +46,18 @@ SPECS = (
     "imagenette",
     "imagenet",
 )
-_CHUNK = 1024
+EVERY = 10  # in a folder without sub-folders for the splits, every tenth picture is a test picture
+_PROBE = 64  # headers read to estimate the memory needed
+_CHUNK = 1024  # pictures decoded or scaled at once
+
+Some = TypeVar("Some", bound="PictureDataset")
 
 
 def load_pictures(
     spec: str,
     split: str = "train",
     image_size: int | None = None,
-    root: Path | None = None,
+    root: str | Path | None = None,
     download: bool = False,
     cache_bytes: int = 2**31,
 ) -> PictureDataset:
@@ -60,10 +65,9 @@ def load_pictures(
 
     `image_size` (pixels): the side of "windows" (default 32), "scenes" (64) and "mosaics" (96);
     for all others the longest side allowed, larger pictures being shrunk with their aspect kept.
-    "photos" are the sixteen bundled photographs, whole and the same for both splits. "a+b" joins
-    sets of pictures of one size, without labels. `root`: where downloaded data sets lie, default
-    `data`; "imagenet" needs it (with `train` and `val` inside) and is never downloaded. Up to
-    `cache_bytes` are decoded once and kept in memory.
+    "photos" are the sixteen photographs, whole and the same for both splits; "a+b" joins sets of
+    pictures of one size, without labels. `root`: where downloaded data sets lie, default `data`;
+    "imagenet" needs it (with `train` and `val` inside). Up to `cache_bytes` are kept in memory.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
     if split not in ("train", "test"):
@@ -78,20 +82,23 @@ def load_pictures(
     if spec in ("windows", "scenes", "mosaics"):
         return _made(spec, split, image_size)
     if spec == "photos":
-        paths = [photograph_path(name) for name in CLASSES]
+        paths = [photographs.photograph_path(name) for name in CLASSES]
         return load_files(paths, torch.arange(len(paths)), CLASSES, [], image_size, cache_bytes)
     if spec == "imagenet":
         return _imagenet(split, image_size, root, cache_bytes)
-    where = Path("data") if root is None else Path(root)
+    where = Path(root or "data")
     if spec == "imagenette":
         return _imagenette(split, image_size, where, download, cache_bytes)
     if spec in ("cifar10", "cifar100", "stl10"):
         return _arrays(spec, split, image_size, where, download)
-    raise _unknown(spec)
+    hint = did_you_mean(spec.lower(), SPECS)
+    if Path(spec).expanduser().is_dir():
+        hint = f"; this is a folder, did you mean 'folder:{spec}'?"
+    raise ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
 
 
 def _joined(
-    spec: str, split: str, size: int | None, root: Path | None, download: bool
+    spec: str, split: str, size: int | None, root: str | Path | None, download: bool
 ) -> TensorPictures:
     """ "a+b": the pictures of both, mixed when training because batches are drawn at random."""
     parts = [load_pictures(part, split, size, root, download) for part in spec.split("+")]
@@ -161,14 +168,15 @@ def _imagenette(
 
 
 def _imagenet(
-    split: str, image_size: int | None, root: Path | None, cache_bytes: int
+    split: str, image_size: int | None, root: str | Path | None, cache_bytes: int
 ) -> PictureDataset:
-    if root is None or not all((Path(root) / part).is_dir() for part in ("train", "val")):
+    folder = Path(root or "")
+    if root is None or not ((folder / "train").is_dir() and (folder / "val").is_dir()):
         raise ValueError(
             f"spec='imagenet' needs root with the sub-folders train and val, one folder a class in "
             f"each; root={root} is not that. It is never downloaded: see image-net.org"
         )
-    return load_folder(Path(root), split, image_size, cache_bytes)
+    return load_folder(folder, split, image_size, cache_bytes)
 
 
 def _found_or_downloaded(spec: str, make: Callable[[bool], Any], root: Path, download: bool) -> Any:
@@ -199,18 +207,124 @@ def _shrink(images: Tensor, image_size: int | None) -> Tensor:
     return torch.cat(parts)
 
 
-def _unknown(spec: str) -> ValueError:
-    if Path(spec).expanduser().is_dir():
-        return ValueError(f"spec={spec!r} is a folder; did you mean 'folder:{spec}'?")
-    near = difflib.get_close_matches(spec.lower(), SPECS, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"spec={spec!r} is no known data set;{hint} allowed: {', '.join(SPECS)}")
+def load_folder(
+    folder: Path, split: str, image_size: int | None = None, cache_bytes: int = 2**31
+) -> PictureDataset:
+    """The "train" or "test" pictures under `folder`.
+
+    Layouts: `folder/class/...` (labels by the sorted names of the sub-folders), or pictures
+    directly in `folder` (label -1). With sub-folders `train` and `test` (or `val`), each holding
+    one of these layouts, `split` chooses between them; otherwise every tenth picture in sorted
+    order is "test" and the others are "train".
+    Raises ValueError if the folder is missing or gives no readable picture for this split.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"folder:{show_path(folder)} is not a folder; allowed: one with pictures")
+    held_out = next((name for name in ("test", "val") if (folder / name).is_dir()), None)
+    if held_out and (folder / "train").is_dir():
+        both = {"train": _find(folder / "train"), "test": _find(folder / held_out)}
+        found = both[split]
+        classes = sorted({name for half in both.values() for name in half.names if name})
+    else:
+        found = _find(folder)
+        classes = sorted({name for name in found.names if name})
+        wanted = [(i % EVERY == EVERY - 1) == (split == "test") for i in range(len(found.paths))]
+        paths, names = (list(compress(column, wanted)) for column in found[:2])
+        found = _Found(paths, names, found.skipped)
+    index = {name: i for i, name in enumerate(classes)} | {"": -1}
+    labels = torch.tensor([index[name] for name in found.names], dtype=torch.int64)
+    skipped = found.skipped
+    with contextlib.suppress(UnreadablePicture):
+        if found.paths:
+            return load_files(found.paths, labels, classes, skipped, image_size, cache_bytes)
+    reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
+    raise ValueError(
+        f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
+        f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
+    )
+
+
+class _Found(NamedTuple):
+    paths: list[str]
+    names: list[str]  # first sub-folder each picture lies in; "" if it lies in none
+    skipped: list[str]
+
+
+def _find(root: Path) -> _Found:
+    """Every picture file under `root`; each real folder once, so that circles of links end."""
+    found = _Found([], [], [])
+    seen: set[str] = set()
+
+    def unreadable(error: OSError) -> None:
+        found.skipped.append(f"{show_path(error.filename)}: skipped, {error.strerror}")
+
+    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        for name in sorted(name for name in subfolders if name.startswith(".")):
+            found.skipped.append(f"{show_path(folder)}/{name}: skipped, a hidden folder")
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        relative = Path(folder).relative_to(root).parts
+        for file in sorted(files):
+            path = os.path.join(folder, file)
+            if not file.lower().endswith(SUFFIXES):
+                found.skipped.append(f"{show_path(path)}: skipped, not a picture file")
+            elif not os.path.isfile(path):
+                found.skipped.append(f"{show_path(path)}: skipped, not a regular file")
+            else:
+                found.paths.append(path)
+                found.names.append(relative[0] if relative else "")
+    return found
+
+
+def load_files(
+    paths: Sequence[str | Path],
+    labels: Int64[Tensor, " n"],
+    classes: Sequence[str],
+    skipped: list[str],
+    image_size: int | None = None,
+    cache_bytes: int = 2**31,
+) -> PictureDataset:
+    """Decode the files into memory if they fit into `cache_bytes`, else leave them for later.
+
+    Adds a sentence to `skipped` for each unreadable file. Raises UnreadablePicture if there is no
+    readable one.
+    """
+    probe = paths[:: max(1, len(paths) // _PROBE)]
+    expected = sum(picture_bytes(path, image_size) for path in probe) / len(probe) * len(paths)
+    if expected > cache_bytes:
+        return FilePictures(paths, labels, classes, skipped, image_size)
+    images: list[Tensor] = []
+    kept: list[int] = []
+    held = 0
+    for start in range(0, len(paths), _CHUNK):
+        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], image_size), start):
+            if isinstance(picture, UnreadablePicture):
+                skipped.append(str(picture))
+            else:
+                images.append(picture)
+                kept.append(i)
+                held += picture.numel()
+        if held > cache_bytes:  # the probe was not typical
+            kept += range(min(start + _CHUNK, len(paths)), len(paths))
+            rest = [paths[i] for i in kept]
+            return FilePictures(rest, labels[kept], classes, skipped, image_size)
+    if not images:
+        raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
+    if all(picture.shape == images[0].shape for picture in images):
+        return TensorPictures(torch.stack(images), labels[kept], classes, skipped)
+    return ListPictures(images, labels[kept], classes, skipped)
 
 
 class PictureDataset(Dataset[Tensor]):
     """n uint8 pictures [3, h, w] with `classes` (names), `labels` int64 [n] (index into `classes`;
     -1 = no label) and `skipped`, one sentence for each file that was left out.
     """
+
+    PER_PICTURE = frozenset({"labels", "images", "masks", "paths"})  # attributes with n entries
 
     def __init__(
         self, labels: Int64[Tensor, " n"], classes: Sequence[str], skipped: Sequence[str] = ()
@@ -245,9 +359,16 @@ class PictureDataset(Dataset[Tensor]):
             slot[:, : picture.shape[1], : picture.shape[2]] = picture
         return canvas, sizes
 
-    def subset(self, indices: Sequence[int] | Tensor) -> PictureDataset:
+    def subset(self: Some, indices: Sequence[int] | Tensor) -> Some:
         """The same kind of data set with only the pictures at `indices`, in that order."""
-        raise NotImplementedError
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        part = copy.copy(self)
+        part.skipped = list(self.skipped)
+        for name in self.PER_PICTURE & vars(self).keys():
+            values = getattr(self, name)
+            one_tensor = isinstance(values, Tensor)
+            setattr(part, name, values[rows] if one_tensor else [values[i] for i in rows.tolist()])
+        return part
 
 
 class TensorPictures(PictureDataset):
@@ -280,11 +401,6 @@ class TensorPictures(PictureDataset):
         images = self.images.index_select(0, rows)  # copies rows whole, 15 times as fast as [rows]
         return images, torch.tensor(images.shape[2:]).expand(len(images), 2)
 
-    def subset(self, indices: Sequence[int] | Tensor) -> TensorPictures:
-        """Only the pictures at `indices`, in that order."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
-        return TensorPictures(self.images[rows], self.labels[rows], self.classes, self.skipped)
-
 
 class ScenePictures(TensorPictures):
     """Pictures of one size with `masks` int64 [n, H, W]: 0 = background, c + 1 = class c."""
@@ -298,11 +414,6 @@ class ScenePictures(TensorPictures):
     ) -> None:
         super().__init__(images, labels, classes)
         self.masks = masks
-
-    def subset(self, indices: Sequence[int] | Tensor) -> ScenePictures:
-        """Only the scenes at `indices`, in that order, with their masks."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
-        return ScenePictures(self.images[rows], self.labels[rows], self.classes, self.masks[rows])
 
 
 class ListPictures(PictureDataset):
@@ -320,12 +431,6 @@ class ListPictures(PictureDataset):
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
         return self.images[index]
-
-    def subset(self, indices: Sequence[int] | Tensor) -> ListPictures:
-        """Only the pictures at `indices`, in that order."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
-        images = [self.images[i] for i in rows.tolist()]
-        return ListPictures(images, self.labels[rows], self.classes, self.skipped)
 
 
 class FilePictures(PictureDataset):
@@ -375,131 +480,6 @@ class FilePictures(PictureDataset):
 
     def subset(self, indices: Sequence[int] | Tensor) -> FilePictures:
         """Only the pictures at `indices`, in that order."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
-        paths = [self.paths[i] for i in rows.tolist()]
-        return FilePictures(paths, self.labels[rows], self.classes, self.skipped, self.image_size)
-
-
-EVERY = 10  # without sub-folders for the splits, every tenth picture is a test picture
-_PROBE = 64  # headers read to estimate the memory needed
-
-
-class _Found(NamedTuple):
-    paths: list[str]
-    names: list[str]  # first sub-folder each picture lies in; "" if it lies in none
-    skipped: list[str]
-
-
-def load_folder(
-    folder: Path, split: str, image_size: int | None = None, cache_bytes: int = 2**31
-) -> PictureDataset:
-    """The "train" or "test" pictures under `folder`.
-
-    Layouts: `folder/class/...` (labels by the sorted names of the sub-folders), or pictures
-    directly in `folder` (label -1). With sub-folders `train` and `test` (or `val`), each holding
-    one of these layouts, `split` chooses between them; otherwise every tenth picture in sorted
-    order is "test" and the others are "train".
-    Raises ValueError if the folder is missing or gives no readable picture for this split.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"folder:{show_path(folder)} is not a folder; allowed: one with pictures")
-    held_out = next((name for name in ("test", "val") if (folder / name).is_dir()), None)
-    if held_out and (folder / "train").is_dir():
-        both = {"train": _find(folder / "train"), "test": _find(folder / held_out)}
-        found = both[split]
-        classes = sorted({name for half in both.values() for name in half.names if name})
-    else:
-        found = _find(folder)
-        classes = sorted({name for name in found.names if name})
-        wanted = [(i % EVERY == EVERY - 1) == (split == "test") for i in range(len(found.paths))]
-        found = _Found(
-            [path for path, keep in zip(found.paths, wanted, strict=True) if keep],
-            [name for name, keep in zip(found.names, wanted, strict=True) if keep],
-            found.skipped,
-        )
-    index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    labels = torch.tensor([index[name] for name in found.names], dtype=torch.int64)
-    if not found.paths:
-        raise _nothing_readable(folder, split, found.skipped)
-    try:
-        return load_files(found.paths, labels, classes, found.skipped, image_size, cache_bytes)
-    except UnreadablePicture:
-        raise _nothing_readable(folder, split, found.skipped) from None
-
-
-def load_files(
-    paths: Sequence[str | Path],
-    labels: Int64[Tensor, " n"],
-    classes: Sequence[str],
-    skipped: list[str],
-    image_size: int | None = None,
-    cache_bytes: int = 2**31,
-) -> PictureDataset:
-    """Decode the files into memory if they fit into `cache_bytes`, else leave them for later.
-
-    Adds a sentence to `skipped` for each unreadable file. Raises UnreadablePicture if there is no
-    readable one.
-    """
-    probe = paths[:: max(1, len(paths) // _PROBE)]
-    expected = sum(picture_bytes(path, image_size) for path in probe) / len(probe) * len(paths)
-    if expected > cache_bytes:
-        return FilePictures(paths, labels, classes, skipped, image_size)
-    images: list[Tensor] = []
-    kept: list[int] = []
-    held = 0
-    for start in range(0, len(paths), _CHUNK):
-        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], image_size), start):
-            if isinstance(picture, UnreadablePicture):
-                skipped.append(str(picture))
-            else:
-                images.append(picture)
-                kept.append(i)
-                held += picture.numel()
-        if held > cache_bytes:  # the probe was not typical
-            kept += range(min(start + _CHUNK, len(paths)), len(paths))
-            rest = [paths[i] for i in kept]
-            return FilePictures(rest, labels[kept], classes, skipped, image_size)
-    if not images:
-        raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
-    if all(picture.shape == images[0].shape for picture in images):
-        return TensorPictures(torch.stack(images), labels[kept], classes, skipped)
-    return ListPictures(images, labels[kept], classes, skipped)
-
-
-def _find(root: Path) -> _Found:
-    """Every picture file under `root`; each real folder once, so that circles of links end."""
-    found = _Found([], [], [])
-    seen: set[str] = set()
-
-    def unreadable(error: OSError) -> None:
-        found.skipped.append(f"{show_path(error.filename)}: skipped, {error.strerror}")
-
-    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        hidden = sorted(name for name in subfolders if name.startswith("."))
-        for name in hidden:
-            found.skipped.append(f"{show_path(folder)}/{name}: skipped, a hidden folder")
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        relative = Path(folder).relative_to(root).parts
-        for file in sorted(files):
-            path = os.path.join(folder, file)
-            if not file.lower().endswith(SUFFIXES):
-                found.skipped.append(f"{show_path(path)}: skipped, not a picture file")
-            elif not os.path.isfile(path):
-                found.skipped.append(f"{show_path(path)}: skipped, not a regular file")
-            else:
-                found.paths.append(path)
-                found.names.append(relative[0] if relative else "")
-    return found
-
-
-def _nothing_readable(folder: Path, split: str, skipped: list[str]) -> ValueError:
-    reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
-    return ValueError(
-        f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
-        f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
-    )
+        part = super().subset(indices)
+        part._unreadable = set()  # positions have changed
+        return part

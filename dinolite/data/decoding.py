@@ -1,27 +1,28 @@
-"""One picture file -> one uint8 RGB tensor, whatever odd kind of picture it is. Files that cannot
-be read say so in one sentence, so that a folder of photographs with a few broken ones can be used
-all the same.
+"""One picture file -> one uint8 RGB tensor, whatever odd kind of picture it is. A file that cannot
+be read says so in one sentence, so that a folder with a few broken ones can be used all the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # Only these are tried: a file named .jpg that is PostScript would otherwise start another program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 89_478_485  # a quarter of a gigabyte as RGB, Pillow's own warning level
-_EXIF_ORIENTATION = 274
 
 
 class UnreadablePicture(ValueError):
@@ -43,14 +44,14 @@ def read_picture(
         name = "the picture" if isinstance(path, io.BytesIO) else show_path(path)
     try:
         with _opened(path, name) as picture:
-            orientation = _orientation(picture)
             if image_size is not None:  # lets the JPEG decoder leave fine detail out: far quicker
                 picture.draft(None, (image_size, image_size))
+            _turn_upright(picture)
             rgb = _to_rgb(picture)
             w, h = shrunk(*rgb.size, image_size)
             if (w, h) != rgb.size:
                 rgb = rgb.resize((w, h), Image.Resampling.BICUBIC)
-            return _upright(to_tensor(rgb), orientation)
+            return to_tensor(rgb)
     except UnreadablePicture:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
@@ -97,9 +98,8 @@ def shrunk(w: int, h: int, image_size: int | None) -> tuple[int, int]:
 
 def to_tensor(picture: Image.Image) -> UInt8[Tensor, "c h w"]:
     """An 8-bit PIL picture as a tensor, channels first."""
-    w, h = picture.size
-    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return flat.view(h, w, -1).permute(2, 0, 1).contiguous()
+    pixels = torch.from_numpy(np.array(picture))  # [h, w] or [h, w, c]
+    return pixels.view(*pixels.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
 def show_path(path: str | Path) -> str:
@@ -112,7 +112,11 @@ def _opened(path: str | Path | io.BytesIO, name: str) -> Image.Image:
     picture without a word."""
     picture = Image.open(path, formats=_FORMATS)
     try:
-        _refuse_huge(picture, name)
+        if math.prod(picture.size) > MAX_PIXELS:
+            raise UnreadablePicture(
+                f"{name}: refused, {picture.width} x {picture.height} pixels are more than "
+                f"{MAX_PIXELS}, which a small file made to fill the memory would have"
+            )
         if picture.format != "PNG":
             return picture
         picture.verify()  # after which it can only be closed
@@ -124,20 +128,11 @@ def _opened(path: str | Path | io.BytesIO, name: str) -> Image.Image:
     return Image.open(path, formats=("PNG",))
 
 
-def _refuse_huge(picture: Image.Image, name: str) -> None:
-    w, h = picture.size
-    if w * h > MAX_PIXELS:
-        raise UnreadablePicture(
-            f"{name}: refused, {w} x {h} pixels are more than {MAX_PIXELS}, "
-            f"which a small file made to fill the memory would have"
-        )
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a damaged tag block is no reason to lose the picture
-        return 1
+def _turn_upright(picture: Image.Image) -> None:
+    """Decode it and apply its EXIF orientation; a damaged tag is no reason to lose the picture."""
+    picture.load()  # may fail; and Pillow turns a TIFF here already
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(picture, in_place=True)
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -162,14 +157,3 @@ def _to_8_bit(picture: Image.Image) -> Image.Image:
     scale = 255 / (high - low) if high > low else 0.0
     offset = 0.5 - low * scale
     return picture.convert("F").point(lambda value: value * scale + offset).convert("L")
-
-
-def _upright(x: Tensor, orientation: int) -> Tensor:
-    """Undo the camera's rotation or mirroring, EXIF orientation 1..8."""
-    if orientation in (5, 6, 7, 8):
-        x = x.mT
-    if orientation in (3, 4, 7, 8):
-        x = x.flip(1)
-    if orientation in (2, 3, 6, 7):
-        x = x.flip(2)
-    return x.contiguous()

@@ -1,12 +1,9 @@
-"""From a data set to the batches of a run: which pictures come next, read them, augment, mask,
-collate.
+"""From a data set to the batches of a run: which pictures come next, reading them, their crops and
+masks. Everything random depends only on the seed, the iteration and the picture's place in the
+batch of all processes: a resumed run draws what the uninterrupted one would have drawn, whatever
+the number of workers and of processes.
 
-With the batched pipeline workers only read pictures (data sets that are one tensor need none), and
-crops are made on the training device. With the per-image pipeline workers do it all. Either way
-everything random depends on the seed, the iteration and the picture's place in the batch of all
-processes only. So a resumed run draws what the uninterrupted run would have drawn, whatever the
-number of workers and of processes. Official `data/loaders.py` and `data/samplers.py`, where a
-resumed run draws other data.
+Official `data/loaders.py` and `data/samplers.py`, where a resumed run draws other data.
 """
 
 from __future__ import annotations
@@ -30,73 +27,6 @@ CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
 MASK_GROUP = 256  # pictures whose masks are drawn together
 
 
-def make_batch(config: Config, crops: Crops, iteration: int, who: tuple[int, int]) -> SSLBatch:
-    """Add masks to the crops of process `who` = (rank, number of processes)."""
-    masks = own_masks(config, iteration, who)
-    indices, weight = mask_positions(masks)
-    return SSLBatch(masks=masks, mask_indices_list=indices, masks_weight=weight, **crops)
-
-
-def own_masks(config: Config, iteration: int, who: tuple[int, int]) -> Bool[Tensor, "GB N"]:
-    """This process's part of the masks for the batch of all processes; True = hidden.
-
-    A large batch is drawn in groups, picture p in group p mod n, so that the work does not grow
-    with the number of processes. The official code draws for each process apart, and so each has
-    the same number of masked crops.
-    """
-    t, (rank, world_size) = config.train, who
-    side = config.crops.global_crops_size // config.student.patch_size
-    total = t.batch_size_per_gpu * world_size
-    groups = n_mask_groups(total)
-    places = torch.arange(rank, total, world_size)  # of this process's pictures [B]
-    masks = torch.zeros(2, len(places), side * side, dtype=torch.bool)
-    for group in (places % groups).unique().tolist():
-        generator = generator_of(t.seed, 0, iteration, MASKS, *([group] if groups > 1 else []))
-        drawn = draw_masks(2 * total // groups, (side, side), config.ibot, generator)
-        here = places % groups == group
-        masks[:, here] = drawn.unflatten(0, (2, -1))[:, places[here] // groups]
-    return masks.flatten(0, 1)
-
-
-def n_mask_groups(total: int) -> int:
-    """The largest power of two that divides a batch into groups of at least `MASK_GROUP`."""
-    groups = 1
-    while total % (2 * groups) == 0 and total // (2 * groups) >= MASK_GROUP:
-        groups *= 2
-    return groups
-
-
-class ReadPictures(Dataset[Any]):
-    """What a worker does in the batched pipeline: (iteration, canvas, sizes)."""
-
-    def __init__(self, dataset: PictureDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, keys: list[tuple[int, int]]) -> tuple[int, Tensor, Tensor]:
-        canvas, sizes = self.dataset.batch([index for _, index in keys])
-        return keys[0][0], canvas, sizes
-
-
-class ReadAndAugment(Dataset[Any]):
-    """What a worker does in the per-image pipeline: a whole SSLBatch."""
-
-    def __init__(self, dataset: PictureDataset, config: Config, who: tuple[int, int]) -> None:
-        self.dataset, self.config, self.who = dataset, config, who
-        self.augment = DataAugmentationDINO(config.crops)
-
-    def __getitem__(self, keys: list[tuple[int, int]]) -> SSLBatch:
-        (rank, world_size), iteration = self.who, keys[0][0]
-        samples = []
-        with torch.random.fork_rng(devices=[]):
-            for place, (_, index) in enumerate(keys):
-                place = place * world_size + rank  # in the batch of all processes
-                torch.manual_seed(seed_of(self.config.train.seed, iteration, CROPS, place))
-                samples.append(self.augment(self.dataset[index]))
-        crops = {name: torch.stack([s[name] for s in samples], dim=1) for name in samples[0]}
-        crops = {name: x.flatten(0, 1) for name, x in crops.items()}  # crop-major
-        return make_batch(self.config, crops, iteration, self.who)
-
-
 def ssl_batches(
     dataset: PictureDataset,
     config: Config,
@@ -106,7 +36,11 @@ def ssl_batches(
     world_size: int = 1,
     start: int = 0,
 ) -> Iterator[SSLBatch]:
-    """The batches of iterations `start`, ..., `train.iterations` - 1, on the device."""
+    """The batches of iterations `start`, ..., `train.iterations` - 1, on the device.
+
+    With the batched pipeline workers only read pictures, and crops are made on the device; with the
+    per-image pipeline workers do it all.
+    """
     t = config.train
     if len(dataset) < 1:
         raise ValueError(f"data set {config.data.dataset!r} has no pictures to train on")
@@ -119,17 +53,17 @@ def ssl_batches(
         start=start,
         stop=t.iterations,
     )
-    who = (rank, world_size)
+    process = (rank, world_size)
     if config.crops.pipeline == "per_image":
-        for batch in loader(ReadAndAugment(dataset, config, who), sampler, config, device):
+        for batch in loader(ReadAndAugment(dataset, config, process), sampler, config, device):
             yield batch.to(device)
         return
     augment = BatchedAugmentation(config.crops)
     for iteration, canvas, sizes in read_canvases(dataset, sampler, config, device):
         canvas = canvas.to(device, non_blocking=True)
         seed = seed_of(t.seed, 0, iteration, CROPS)
-        crops = augment(canvas, sizes, SharedGenerator(seed, t.batch_size_per_gpu, *who))
-        yield make_batch(config, crops, iteration, who).to(device)
+        crops = augment(canvas, sizes, SharedGenerator(seed, t.batch_size_per_gpu, *process))
+        yield make_batch(config, crops, iteration, process).to(device)
 
 
 def read_canvases(
@@ -143,7 +77,7 @@ def read_canvases(
     size = torch.tensor(images.shape[-2:])
     for iteration in range(sampler.start, config.train.iterations):
         indices = sampler.indices(iteration).to(device, non_blocking=True)
-        yield iteration, images[indices], size.expand(len(indices), 2)
+        yield iteration, images.index_select(0, indices), size.expand(len(indices), 2)
 
 
 def loader(
@@ -159,14 +93,35 @@ def loader(
     )
 
 
-def seed_of(*numbers: int) -> int:
-    """One well-mixed seed from several small numbers (seed, rank, iteration, ...)."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+class ReadPictures(Dataset[Any]):
+    """What a worker does in the batched pipeline: (iteration, canvas, sizes)."""
+
+    def __init__(self, dataset: PictureDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, keys: list[tuple[int, int]]) -> tuple[int, Tensor, Tensor]:
+        canvas, sizes = self.dataset.batch([index for _, index in keys])
+        return keys[0][0], canvas, sizes
 
 
-def generator_of(*numbers: int) -> Generator:
-    """A generator on the CPU with that seed."""
-    return Generator().manual_seed(seed_of(*numbers))
+class ReadAndAugment(Dataset[Any]):
+    """What a worker does in the per-image pipeline: read, augment, mask; a batch in the end."""
+
+    def __init__(self, dataset: PictureDataset, config: Config, process: tuple[int, int]) -> None:
+        self.dataset, self.config, self.process = dataset, config, process
+        self.augment = DataAugmentationDINO(config.crops)
+
+    def __getitem__(self, keys: list[tuple[int, int]]) -> SSLBatch:
+        (rank, world_size), iteration = self.process, keys[0][0]
+        samples = []
+        with torch.random.fork_rng(devices=[]):
+            for place, (_, index) in enumerate(keys):
+                place = place * world_size + rank  # in the batch of all processes
+                torch.manual_seed(seed_of(self.config.train.seed, iteration, CROPS, place))
+                samples.append(self.augment(self.dataset[index]))
+        stacked = {name: torch.stack([s[name] for s in samples], dim=1) for name in samples[0]}
+        crops = {name: x.flatten(0, 1) for name, x in stacked.items()}  # crop-major
+        return make_batch(self.config, crops, iteration, self.process)
 
 
 class InfiniteBatchSampler:
@@ -218,3 +173,49 @@ class InfiniteBatchSampler:
         while self.stop is None or iteration < self.stop:
             yield [(iteration, int(i)) for i in self.indices(iteration)]
             iteration += 1
+
+
+def make_batch(config: Config, crops: Crops, iteration: int, process: tuple[int, int]) -> SSLBatch:
+    """Add masks to the crops of `process` = (rank, number of processes)."""
+    masks = own_masks(config, iteration, process)
+    indices, weight = mask_positions(masks)
+    return SSLBatch(masks=masks, mask_indices_list=indices, masks_weight=weight, **crops)
+
+
+def own_masks(config: Config, iteration: int, process: tuple[int, int]) -> Bool[Tensor, "GB N"]:
+    """This process's part of the masks for the batch of all processes; True = hidden.
+
+    A large batch is drawn in groups, picture p in group p mod n, so that the work does not grow
+    with the number of processes. The official code draws for each process apart, and so each has
+    the same number of masked crops.
+    """
+    t, (rank, world_size) = config.train, process
+    side = config.crops.global_crops_size // config.student.patch_size
+    total = t.batch_size_per_gpu * world_size
+    groups = n_mask_groups(total)
+    places = torch.arange(rank, total, world_size)  # of this process's pictures [B]
+    masks = torch.zeros(2, len(places), side * side, dtype=torch.bool)
+    for group in (places % groups).unique().tolist():
+        generator = generator_of(t.seed, 0, iteration, MASKS, *([group] if groups > 1 else []))
+        drawn = draw_masks(2 * total // groups, (side, side), config.ibot, generator)
+        here = places % groups == group
+        masks[:, here] = drawn.unflatten(0, (2, -1))[:, places[here] // groups]
+    return masks.flatten(0, 1)
+
+
+def n_mask_groups(total: int) -> int:
+    """The largest power of two that divides a batch into groups of at least `MASK_GROUP`."""
+    groups = 1
+    while total % (2 * groups) == 0 and total // (2 * groups) >= MASK_GROUP:
+        groups *= 2
+    return groups
+
+
+def seed_of(*numbers: int) -> int:
+    """One well-mixed seed from several small numbers (seed, rank, iteration, ...)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def generator_of(*numbers: int) -> Generator:
+    """A generator on the CPU with that seed."""
+    return Generator().manual_seed(seed_of(*numbers))

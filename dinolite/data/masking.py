@@ -1,16 +1,15 @@
-"""What the student does not get to see: rectangular blocks of patches, until exactly the wanted
-number is hidden; how many that is in each crop of a batch; and the batch of one step, with the
-places of its hidden patches.
+"""What the student does not get to see: blocks of patches, until exactly the wanted number is
+hidden; how many that is in each crop of a batch; and the batch of one step, with the positions of
+its hidden patches.
 
-iBOT App. (blockwise masking, after BEiT Alg. 1); DINOv3 App. C (mask ratios and probability);
-official `data/masking.py::MaskingGenerator`, which makes one mask at a time while here all masks of
-a batch grow together, and `data/collate.py::collate_data_and_cast`.
+iBOT App. (blockwise masking, after BEiT Alg. 1); DINOv3 App. C (ratios); official `data/masking.py`
+(one mask at a time, while here all of a batch grow together) and `data/collate.py`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -18,6 +17,7 @@ from torch import Generator, Tensor
 
 from dinolite.config import IbotConfig
 
+MIN_NUM_PATCHES = 4  # smallest area that is asked for; rounding its sides may give less
 MAX_TRIES = 10  # in a row without success; the rest is then hidden patch by patch
 
 
@@ -27,7 +27,6 @@ class MaskingGenerator:
     Args:
         input_size: (rows, columns) of the grid.
         max_num_patches: largest area of one block; None = half of the grid.
-        min_num_patches: smallest area that is asked for, in patches.
         min_aspect, max_aspect: range of a block's height / width, drawn log-uniformly.
     """
 
@@ -35,7 +34,6 @@ class MaskingGenerator:
         self,
         input_size: tuple[int, int],
         max_num_patches: float | None = None,
-        min_num_patches: int = 4,
         min_aspect: float = 0.3,
         max_aspect: float | None = None,
     ) -> None:
@@ -44,7 +42,6 @@ class MaskingGenerator:
         self.places = torch.arange(max(input_size))
         half = self.height * self.width // 2
         self.max_num_patches = half if max_num_patches is None else max_num_patches
-        self.min_num_patches = min_num_patches
         self.log_aspect = (math.log(min_aspect), math.log(max_aspect or 1 / min_aspect))
 
     def __call__(
@@ -76,10 +73,9 @@ class MaskingGenerator:
         """A random block for each mask, and whether it is smaller than the grid on both sides."""
         u = torch.rand(4, len(missing), generator=generator)
         largest = missing.clamp(max=int(self.max_num_patches))
-        area = self.min_num_patches + u[0] * (largest - self.min_num_patches)
+        area = MIN_NUM_PATCHES + u[0] * (largest - MIN_NUM_PATCHES)
         low, high = self.log_aspect
         aspect = torch.exp(low + u[1] * (high - low))
-        area = area.clamp(min=0)
         side = torch.stack([area * aspect, area / aspect]).sqrt().round()  # [2, n] height, width
         start = (u[2:] * (self.grid - side + 1).clamp(min=1)).floor()[:, :, None]  # [2, n, 1]
         inside = (self.places >= start) & (self.places < start + side[:, :, None])  # [2, n, places]
@@ -97,30 +93,6 @@ class MaskingGenerator:
         order = torch.rand(flat.shape, generator=generator).masked_fill(flat, -1)  # hidden first
         position = order.argsort(dim=1).argsort(dim=1)  # rank of each patch in its mask
         return (position < n_masked[:, None]).view_as(masks)
-
-
-@dataclass
-class SSLBatch:
-    """B pictures, 2 global and L local crops of each. Masks: True = hidden."""
-
-    global_crops: Float[Tensor, "GB 3 g g"]
-    local_crops: Float[Tensor, "LB 3 l l"]
-    masks: Bool[Tensor, "GB N"]
-    mask_indices_list: Int64[Tensor, "M"]
-    """Positions of the hidden patches in [2B * N]."""
-    masks_weight: Float[Tensor, "M"]
-    """1 / (number of hidden patches in the same crop)."""
-    gram_teacher_crops: Float[Tensor, "GB 3 G G"] | None = None
-
-    def to(self, device: torch.device) -> SSLBatch:
-        """The batch on another device, copied without waiting."""
-        moved = {
-            f.name: None
-            if (x := getattr(self, f.name)) is None
-            else x.to(device, non_blocking=True)
-            for f in fields(self)
-        }
-        return SSLBatch(**moved)  # type: ignore[arg-type]
 
 
 def draw_masks(
@@ -159,3 +131,22 @@ def mask_positions(
     indices = masks.flatten().nonzero().flatten()  # [M]
     weight = 1 / masks.sum(dim=1).clamp(min=1).float()  # [n]
     return indices, weight[indices // masks.shape[1]]
+
+
+@dataclass
+class SSLBatch:
+    """B pictures, 2 global and L local crops of each. Masks: True = hidden."""
+
+    global_crops: Float[Tensor, "GB 3 g g"]
+    local_crops: Float[Tensor, "LB 3 l l"]
+    masks: Bool[Tensor, "GB N"]
+    mask_indices_list: Int64[Tensor, "M"]
+    """Positions of the hidden patches in [2B * N]."""
+    masks_weight: Float[Tensor, "M"]
+    """1 / (number of hidden patches in the same crop)."""
+    gram_teacher_crops: Float[Tensor, "GB 3 G G"] | None = None
+
+    def to(self, device: torch.device) -> SSLBatch:
+        """The batch on another device, copied without waiting."""
+        tensors = {name: x for name, x in vars(self).items() if x is not None}
+        return SSLBatch(**{name: x.to(device, non_blocking=True) for name, x in tensors.items()})

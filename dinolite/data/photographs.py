@@ -1,9 +1,7 @@
-"""Real pictures without a download: the sixteen photographs that lie inside the wheels of
-scikit-image and scikit-learn, and small grey windows cut from them, which are the default data
-("which photograph?" is the class). Windows for testing come from other parts of each photograph
-than windows for training. data/README.md says where each photograph comes from.
-
-No counterpart in the paper or the official code.
+"""Real pictures without a download: the sixteen photographs inside the wheels of scikit-image and
+scikit-learn (data/README.md says whose they are), and small grey windows cut from them, the default
+data, with the photograph as the class. Windows for testing come from other parts of each photograph
+than windows for training. No counterpart in the official code.
 """
 
 from __future__ import annotations
@@ -41,6 +39,12 @@ _FILES = (
 )
 CLASSES: tuple[str, ...] = tuple(Path(file).stem for _, file in _FILES)
 SHORT_SIDE = 384  # of the grey photographs that windows are cut from
+# split -> number of windows, seed
+WINDOW_COUNT_AND_SEED = MappingProxyType({"train": (8000, 1), "test": (1000, 1_000_002)})
+MARGIN = 8  # pixels between a training window and the nearest test area
+MIN_STD = 6.0  # flatter windows (night sky, blank paper) show nothing of their photograph
+_MAX_ROUNDS = 500  # of drawing again the windows that are not allowed
+_CHUNK = 512  # windows cut at once
 
 
 def photograph_path(name: str) -> Path:
@@ -84,37 +88,6 @@ def grey_photographs() -> list[UInt8[Tensor, "_ _"]]:
     return pictures
 
 
-__all__ = ["CLASSES", "WindowBoxes", "make_windows", "photographs", "window_boxes"]
-
-# split, number of windows, seed
-WINDOW_COUNT_AND_SEED = MappingProxyType({"train": (8000, 1), "test": (1000, 1_000_002)})
-
-MARGIN = 8  # pixels between a training window and the nearest test area
-MIN_STD = 6.0  # flatter windows (night sky, blank paper) show nothing of their photograph
-_MAX_ROUNDS = 500
-_CHUNK = 512
-
-
-class WindowBoxes(NamedTuple):
-    """Photograph, left edge, upper edge and side of n windows, in pixels of the grey photograph."""
-
-    labels: Int64[Tensor, " n"]
-    x0: Int64[Tensor, " n"]
-    y0: Int64[Tensor, " n"]
-    side: Int64[Tensor, " n"]
-
-
-def window_boxes(n: int, split: str, seed: int, side: tuple[int, int] = (48, 100)) -> WindowBoxes:
-    """Draw n windows: photograph, side (pixels, both ends of `side` included), place: all uniform.
-
-    Each photograph is cut into 3 x 3 equal cells. A "test" window lies inside one of the three
-    diagonal cells, a "train" window stays 8 px clear of all three, so the two splits share no
-    pixel. Same arguments, same boxes.
-    """
-    _check(n, split, side)
-    return _draw_boxes(n, split, torch.Generator().manual_seed(seed), side, grey_photographs())
-
-
 def make_windows(
     n: int, split: str, seed: int, size: int = 32, side: tuple[int, int] = (48, 100)
 ) -> tuple[UInt8[Tensor, "n 3 size size"], Int64[Tensor, " n"]]:
@@ -146,16 +119,24 @@ def make_windows(
     return x[:, None].repeat(1, 3, 1, 1), boxes.labels
 
 
-def _check(n: int, split: str, side: tuple[int, int]) -> None:
-    if n < 1:
-        raise ValueError(f"n={n} windows asked for; allowed: 1 and up")
-    if split not in ("train", "test"):
-        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
-    if not 8 <= side[0] <= side[1] <= SHORT_SIDE // 3 - MARGIN:
-        raise ValueError(
-            f"side={side} is out of range; allowed: 8 <= smallest <= largest <= "
-            f"{SHORT_SIDE // 3 - MARGIN} px, so that a window fits into a cell"
-        )
+class WindowBoxes(NamedTuple):
+    """Photograph, left edge, upper edge and side of n windows, in pixels of the grey photograph."""
+
+    labels: Int64[Tensor, " n"]
+    x0: Int64[Tensor, " n"]
+    y0: Int64[Tensor, " n"]
+    side: Int64[Tensor, " n"]
+
+
+def window_boxes(n: int, split: str, seed: int, side: tuple[int, int] = (48, 100)) -> WindowBoxes:
+    """Draw n windows: photograph, side (pixels, both ends of `side` included), place: all uniform.
+
+    Each photograph is cut into 3 x 3 equal cells. A "test" window lies inside one of the three
+    diagonal cells, a "train" window stays 8 px clear of all three, so the two splits share no
+    pixel. Same arguments, same boxes. Errors as in `make_windows`.
+    """
+    _check(n, split, side)
+    return _draw_boxes(n, split, torch.Generator().manual_seed(seed), side, grey_photographs())
 
 
 def _draw_boxes(
@@ -205,13 +186,6 @@ def _near_diagonal(x: Tensor, y: Tensor, s: Tensor, w: Tensor, h: Tensor) -> Ten
     return near
 
 
-def _integrals(picture: Tensor) -> Tensor:
-    """[h, w] -> [2, h+1, w+1]: sums of the pixels and their squares above and left of a corner."""
-    x = picture.double()
-    sums = torch.stack([x, x * x]).cumsum(1).cumsum(2)
-    return torch.nn.functional.pad(sums, (1, 0, 1, 0))
-
-
 def _std(sums: list[Tensor], labels: Tensor, x: Tensor, y: Tensor, s: Tensor) -> Tensor:
     """Standard deviation of the pixels in each box, four look-ups a box however large it is."""
     std = torch.zeros(len(labels), dtype=torch.float64)
@@ -222,6 +196,13 @@ def _std(sums: list[Tensor], labels: Tensor, x: Tensor, y: Tensor, s: Tensor) ->
         mean, mean_of_squares = total / s[mine] ** 2
         std[mine] = (mean_of_squares - mean**2).clamp_min(0).sqrt()
     return std
+
+
+def _integrals(picture: Tensor) -> Tensor:
+    """[h, w] -> [2, h+1, w+1]: sums of the pixels and their squares above and left of a corner."""
+    x = picture.double()
+    sums = torch.stack([x, x * x]).cumsum(1).cumsum(2)
+    return torch.nn.functional.pad(sums, (1, 0, 1, 0))
 
 
 def _cut(picture: Tensor, x0: Tensor, y0: Tensor, side: Tensor, size: int, largest: int) -> Tensor:
@@ -248,3 +229,15 @@ def _resize_weights(side: Tensor, size: int, largest: int) -> Tensor:
     inside = pixel < side[:, None, None]  # [b, 1, S]
     weights = (right - left).clamp_min(0) * inside
     return weights / weights.sum(2, keepdim=True)
+
+
+def _check(n: int, split: str, side: tuple[int, int]) -> None:
+    if n < 1:
+        raise ValueError(f"n={n} windows asked for; allowed: 1 and up")
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
+    if not 8 <= side[0] <= side[1] <= SHORT_SIDE // 3 - MARGIN:
+        raise ValueError(
+            f"side={side} is out of range; allowed: 8 <= smallest <= largest <= "
+            f"{SHORT_SIDE // 3 - MARGIN} px, so that a window fits into a cell"
+        )

@@ -1,10 +1,6 @@
 """Pictures of which the class of every pixel is known: scenes, drawn by a few lines of arithmetic,
-and mosaics, put together from windows of the photographs.
-
-In a scene a class is a pair of shape and texture; colours, places, sizes, angles and light are
-random, so that none of them gives it away. Mosaics hold several things in one picture: windows that
-show one thing teach what a picture is; for what a patch is, pictures must hold more than one.
-No counterpart in the paper or the official code.
+where a class is a pair of shape and texture and all else is random; and mosaics of windows of the
+photographs, since patches need pictures that hold several things. No official counterpart.
 """
 
 from __future__ import annotations
@@ -221,26 +217,3 @@ def _regions(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, "n 
     rows = (centre - points[:, :, :1]).square()  # [n, 6, size]
     columns = (centre - points[:, :, 1:]).square()
     return (rows[:, :, :, None] + columns[:, :, None, :]).argmin(1)
-
-
-def make_collages(
-    n: int, split: str, seed: int, tile: int
-) -> tuple[UInt8[Tensor, "n 3 S S"], Int64[Tensor, "n 2 2"]]:
-    """n squares of two by two windows of four different photographs, `tile` pixels each, S = 2
-    `tile`: to test whether patches know what they show. Labels: indices into `windows.CLASSES`.
-
-    Raises:
-        ValueError: n < 1, an unknown split, tile < 4.
-    """
-    if n < 1:
-        raise ValueError(f"n={n} collages asked for; allowed: 1 and up")
-    windows, labels = make_windows(6 * n + 64, split, seed, tile, SIDE)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.argsort(torch.rand(n, len(windows), generator=generator), dim=1)[:, :64]
-    new = torch.ones(n, 64, dtype=torch.bool)  # the first window of its photograph in the row
-    shuffled = labels[order]  # [n, 64]
-    for i in range(1, 64):
-        new[:, i] = (shuffled[:, :i] != shuffled[:, i, None]).all(1)
-    chosen = order[new & (new.cumsum(1) <= 4)].view(n, 2, 2)
-    tiles = windows[chosen]  # [n, 2, 2, 3, tile, tile]
-    return tiles.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3), labels[chosen]

@@ -4,20 +4,19 @@ whole map of patch vectors. Raw pixels stand beside them, as the features to bea
 DINOv3 App. D (evaluation protocols); official `eval/utils.py::extract_features`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb
+from dinolite.data.augmentations import normalize
 from dinolite.data.datasets import PictureDataset, TensorPictures
 
-Rgb = tuple[float, float, float]
-IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
-IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 SCALED_AT_ONCE = 16  # pictures; scaling needs floats, four times the bytes of the pictures
 
 
@@ -36,27 +35,25 @@ def preprocess(
     images: UInt8[Tensor, "B 3 H W"], mean: Rgb = IMAGENET_MEAN, std: Rgb = IMAGENET_STD
 ) -> Float[Tensor, "B 3 H W"]:
     """From 0..255 to what a backbone reads: [0, 1], minus `mean`, over `std`, per channel."""
-    x = images.float() / 255
-    return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
+    return normalize(images.float() / 255, mean, std)
 
 
+@torch.no_grad()
 def extract_features(
     backbone: nn.Module,
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
     batch_size: int = 256,
-    device: torch.device | None = None,
     size: int | None = None,
     mean: Rgb = IMAGENET_MEAN,
     std: Rgb = IMAGENET_STD,
 ) -> Features:
-    """CLS and mean patch of every picture, float32, on `device`.
+    """CLS and mean patch of every picture, float32, on the backbone's device.
 
     Args:
         backbone: any with the interface of `DinoVisionTransformer`; run in eval mode, left as it
             was found.
         images: a tensor, or a data set, whose pictures may differ in size if `size` is given.
         batch_size: pictures in one pass.
-        device: where the backbone is; None = that of its first parameter.
         size: pixels; every picture is scaled to size x size (aspect not kept, as in the official
             README), a multiple of the patch size. None = as they are.
         mean, std: of the colour channels, those the backbone was trained with.
@@ -65,18 +62,18 @@ def extract_features(
         ValueError: no pictures, pictures of several sizes without `size`, or a size that the
             patches do not divide.
     """
+    parts = [
+        (out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1))
+        for out, _ in outputs(backbone, images, batch_size, size, mean, std)
+    ]
+    return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def read(out: dict[str, Any], x: Tensor) -> tuple[Tensor, ...]:
-        return out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1)
 
-    return Features(*_collect(backbone, images, read, batch_size, device, size, mean, std))
-
-
+@torch.no_grad()
 def extract_patches(
     backbone: nn.Module,
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
     batch_size: int = 256,
-    device: torch.device | None = None,
     size: int | None = None,
     mean: Rgb = IMAGENET_MEAN,
     std: Rgb = IMAGENET_STD,
@@ -85,32 +82,55 @@ def extract_patches(
 
     Arguments and errors as in `extract_features`. All n maps are kept in memory.
     """
-    p = backbone.patch_size
-    assert isinstance(p, int)
+    parts = [
+        out["x_norm_patchtokens"].float().mT.unflatten(2, grid)  # [B, D, h, w]
+        for out, grid in outputs(backbone, images, batch_size, size, mean, std)
+    ]
+    return torch.cat(parts)
 
-    def read(out: dict[str, Any], x: Tensor) -> tuple[Tensor, ...]:
-        grid = (x.shape[2] // p, x.shape[3] // p)
-        return (out["x_norm_patchtokens"].float().mT.unflatten(2, grid),)  # [B, D, h, w]
 
-    return _collect(backbone, images, read, batch_size, device, size, mean, std)[0]
+def outputs(
+    backbone: nn.Module,
+    images: Tensor | PictureDataset,
+    batch_size: int,
+    size: int | None,
+    mean: Rgb,
+    std: Rgb,
+) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
+    """What the backbone says of each batch, and rows and columns of its patches."""
+    p: Any = backbone.patch_size
+    if size is not None and (size < 1 or size % p != 0):
+        raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
+    device = next(backbone.parameters()).device
+    with evaluating(backbone):
+        for batch in picture_batches(images, batch_size, size):
+            x = preprocess(batch.to(device), mean, std)
+            yield backbone(x, is_training=True), (x.shape[2] // p, x.shape[3] // p)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode (positions are not jittered, no block is dropped), then every module
+    as it was before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def pixel_features(
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
     side: int | None = None,
-    centre: Literal["picture"] | Tensor | None = None,
 ) -> Float[Tensor, "n d"]:
     """Every picture as the list of its pixels in [0, 1]: d = 3 side side.
 
     Args:
         side: pixels; pictures are scaled to side x side. None = as they are.
-        centre: "picture" subtracts its own mean from each picture; a vector [d], the mean of the
-            train set, is subtracted from all; None = nothing is subtracted.
     """
-    x = torch.cat([b.flatten(1).float() / 255 for b in picture_batches(images, 256, side)])
-    if isinstance(centre, Tensor):
-        return x - centre
-    return x if centre is None else x - x.mean(dim=1, keepdim=True)
+    return torch.cat([b.flatten(1).float() / 255 for b in picture_batches(images, 256, side)])
 
 
 def picture_batches(
@@ -159,40 +179,3 @@ def square(picture: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor, "1 3 sid
     short = min(picture.shape[1:])
     top, left = ((length - short) // 2 for length in picture.shape[1:])
     return scaled(picture[None, :, top : top + short, left : left + short], side)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode (positions are not jittered, no block is dropped), then every module
-    as it was before."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-def _collect(
-    backbone: nn.Module,
-    images: Tensor | PictureDataset,
-    read: Callable[[dict[str, Any], Tensor], tuple[Tensor, ...]],
-    batch_size: int,
-    device: torch.device | None,
-    size: int | None,
-    mean: Rgb,
-    std: Rgb,
-) -> list[Tensor]:
-    """What `read` takes from the backbone's outputs and inputs, batches put together again."""
-    p = backbone.patch_size
-    if size is not None and (size < 1 or size % p != 0):  # type: ignore[operator]
-        raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
-    device = device or next(backbone.parameters()).device
-    parts = []
-    with torch.inference_mode(), evaluating(backbone):
-        for batch in picture_batches(images, batch_size, size):
-            x = preprocess(batch.to(device), mean, std)
-            parts.append(read(backbone(x, is_training=True), x))
-    # Outside inference mode, so that a probe may train on the result.
-    return [torch.cat(part) for part in zip(*parts, strict=True)]

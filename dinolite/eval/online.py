@@ -4,8 +4,6 @@ the train split, the queries are the test split.
 DINO App. F.1 (k-NN protocol); the official loop only dumps weights for a later evaluation.
 """
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
@@ -24,13 +22,14 @@ def evaluation_pictures(
     """
     d, e = config.data, config.evaluation
     spec, size = e.dataset or d.dataset, e.image_size or d.image_size
-    root = Path(d.root) if d.root is not None else None
-    same = train is not None and spec == d.dataset and size == d.image_size
-    bank = train if same and train is not None else load_pictures(spec, "train", size, root)
+    if train is not None and (spec, size) == (d.dataset, d.image_size):
+        bank = train
+    else:
+        bank = load_pictures(spec, "train", size, d.root)
     known = torch.nonzero(bank.labels >= 0).flatten()
     if len(bank.classes) < 2 or len(known) == 0:
         return None
-    queries = load_pictures(spec, "test", size, root)
+    queries = load_pictures(spec, "test", size, d.root)
     if bool((queries.labels < 0).all()):
         return None
     if len(known) > e.max_train:

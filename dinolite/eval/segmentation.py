@@ -1,6 +1,5 @@
 """Do patches know what they show? A linear probe names the class of every patch, its scores are
-scaled up to pixels, and mIoU counts; and without labels for training, do patches of the same thing
-look alike?
+scaled up to pixels, and mIoU counts.
 
 DINOv3 Sec. 6.1.2 and App. D.1; official `eval/segmentation/` (there a batch norm and a 1x1
 convolution trained with AdamW; here the same linear map, by ridge regression).
@@ -132,36 +131,3 @@ def pixel_patches(
         return x
     around = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
     return torch.cat([x, around], dim=1)
-
-
-def patch_similarity_auc(
-    features: Float[Tensor, "n D h w"], labels: Int64[Tensor, "n h w"]
-) -> float:
-    """How well cosine similarity tells pairs of patches with the same label from pairs with
-    different ones: the area under the ROC curve, 0.5 = chance, 1 = perfectly.
-
-    Pairs are taken within each picture and the pictures' values averaged. Patches labelled -1 are
-    left out, and so are pictures where all pairs are of one kind.
-
-    Raises:
-        ValueError: no picture has pairs of both kinds.
-    """
-    values = []
-    for x, y in zip(features.flatten(2).mT, labels.flatten(1), strict=True):
-        x, y = F.normalize(x[y >= 0].float(), dim=1), y[y >= 0]  # [N, D]
-        i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-        same = y[i] == y[j]
-        if same.any() and not same.all():
-            values.append(auc((x @ x.T)[i, j], same))
-    if not values:
-        raise ValueError("labels has no picture with pairs of the same and of different labels")
-    return sum(values) / len(values)
-
-
-def auc(scores: Float[Tensor, " n"], positive: Tensor) -> float:
-    """The share of (positive, negative) pairs in which the positive has the higher score; equal
-    scores count one half. `positive`: bool [n], with at least one of each kind."""
-    negatives = scores[~positive].sort().values
-    below = torch.searchsorted(negatives, scores[positive])
-    not_above = torch.searchsorted(negatives, scores[positive], right=True)
-    return float((below + not_above).double().mean() / 2 / len(negatives))

@@ -1,6 +1,6 @@
-"""Which patches are like this one, in the eyes of these weights, after this layer, by this measure?
-The explorer's answer: a source (a net, the same net untrained, or raw pixels) turns pictures into
-patch vectors, layer by layer, and a gallery compares them and draws what it found.
+"""Which patches are like this one, for these weights, after this layer, by this measure? A source
+(a net, the same net untrained, or raw pixels) turns pictures into patch vectors, layer by layer; a
+gallery holds some sources and some pictures, and answers questions about them.
 
 DINOv3 Fig. 3 (cosine similarity maps); DINO Fig. 1 (attention). The official notebooks look at one
 picture and one layer each.
@@ -21,22 +21,25 @@ from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from dinolite.config import load_config
-from dinolite.data.decoding import read_picture
-from dinolite.eval.features import IMAGENET_MEAN, IMAGENET_STD, Rgb, preprocess, square
+from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, load_config
+from dinolite.data.decoding import SUFFIXES, UnreadablePicture, read_picture, show_path
+from dinolite.data.photographs import photographs
+from dinolite.eval.features import preprocess, square
 from dinolite.eval.segmentation import pixel_patches
 from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata
 from dinolite.models.vision_transformer import DinoVisionTransformer
 from dinolite.run_folder import CONFIG
 from dinolite.viz.similarity import similarity_map
 
-GREY_DATA = {"windows", "mosaics"}  # who saw only grey pictures is shown only grey ones
 UNTRAINED, PIXELS = "untrained", "raw pixels"
+
+# --- sources: what turns a picture into patch vectors ---
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that sees patches. `layers` and `heads` are counts; without heads no attention."""
+    """Anything with a vector for each patch. `layers` and `heads` are counts; without heads there
+    is no attention."""
 
     patch_size: int
     layers: int
@@ -53,7 +56,7 @@ class Source(Protocol):
 
 @dataclass(eq=False)
 class NetSource:
-    """A backbone with the colours it was trained on."""
+    """A backbone, and how it was shown colours: their mean and spread, or all in grey."""
 
     net: DinoVisionTransformer
     mean: Rgb = IMAGENET_MEAN
@@ -84,7 +87,7 @@ class NetSource:
         return table[:, first + row * w + column, first:].unflatten(1, (h, w)).float()
 
     def prepared(self, picture: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "1 3 H W"]:
-        """As the net reads it."""
+        """The picture as the net was trained to read it."""
         if self.grey:
             mean = picture.float().mean(0, keepdim=True)
             picture = mean.round().to(torch.uint8).expand(3, -1, -1)
@@ -145,20 +148,68 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
 
 
 def colours(name: str | Path) -> dict[str, Any]:
-    """How pictures are shown to these weights: mean, std, grey. Empty (ImageNet's statistics, in
-    colour) unless they come from a run of ours, which tells."""
+    """How these weights were shown colours: mean, std, grey. Empty (ImageNet's statistics, in
+    colour) unless they come from a run of dinolite, whose settings say it."""
     if (Path(name) / CONFIG).is_file():
         config = load_config(Path(name) / CONFIG)
-        mean, std, recipe = config.crops.rgb_mean, config.crops.rgb_std, config
-    else:
-        path = Path(name) if Path(name).is_file() else OWN_WEIGHTS / f"{name}.safetensors"
-        words = read_metadata(path) if path.is_file() else {}
-        if "rgb_mean" not in words:
-            return {}
-        mean, std = (tuple(json.loads(words[key])) for key in ("rgb_mean", "rgb_std"))
-        recipe = load_config(words["recipe"])
-    return {"mean": mean, "std": std, "grey": set(recipe.data.dataset.split("+")) <= GREY_DATA}
+        return {
+            "mean": config.crops.rgb_mean,
+            "std": config.crops.rgb_std,
+            "grey": config.data.grey,
+        }
+    path = Path(name) if Path(name).is_file() else OWN_WEIGHTS / f"{name}.safetensors"
+    words = read_metadata(path) if path.is_file() else {}
+    if "rgb_mean" not in words:
+        return {}
+    mean, std = (tuple(json.loads(words[key])) for key in ("rgb_mean", "rgb_std"))
+    return {"mean": mean, "std": std, "grey": load_config(words["recipe"]).data.grey}
 
+
+# --- pictures ---
+
+PHOTOGRAPHS = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
+SHOWN = 6  # pictures of a folder
+
+
+def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, "3 _ _"]]:
+    """Six photographs, or six pictures of a folder by their paths in it, decoded to at most 2 x
+    `side` pixels: the first readable one in each sixth of the folder and its sub-folders.
+
+    Raises:
+        ValueError: it is not a folder, or has no readable picture.
+    """
+    if folder is None:
+        photos = photographs()
+        return {name: photos[name] for name in PHOTOGRAPHS}
+    files = picture_files(folder)
+    parts = min(len(files), SHOWN)
+    chosen, reasons = {}, []
+    for i in range(parts):
+        for path in files[i * len(files) // parts : (i + 1) * len(files) // parts]:
+            try:
+                chosen[show_path(path.relative_to(folder))] = read_picture(path, 2 * side)
+                break
+            except UnreadablePicture as error:
+                reasons.append(str(error))
+    if not chosen:
+        reason = reasons[0] if reasons else f"allowed: {' '.join(SUFFIXES)} files"
+        raise ValueError(f"{show_path(folder)} has no readable picture; {reason}")
+    return chosen
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files in a folder and its sub-folders, sorted, without hidden ones."""
+    if not folder.is_dir():
+        raise ValueError(f"{show_path(folder)} is not a folder; allowed: one with pictures")
+    found = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES)]
+    return sorted(
+        path
+        for path in found
+        if path.is_file() and not any(x.startswith(".") for x in path.relative_to(folder).parts)
+    )
+
+
+# --- questions and answers ---
 
 Metric = Literal["centred cosine", "cosine", "dot product", "distance", "attention"]
 SIDE = 256  # pixels; every picture is shown as a square of so many
@@ -168,8 +219,8 @@ BEST, KEPT = 3, 64  # framed patches per picture; (weights, picture) pairs whose
 
 
 class Question(BaseModel):
-    """A patch and how to compare it. Places are shares of the picture, so that weights with other
-    patch sizes can be asked the same."""
+    """A patch and how to compare it. Its place is a share of the picture's height and width, so
+    that weights with other patch sizes can be asked the same."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -263,13 +314,12 @@ class Gallery:
         if question.metric == "attention":
             maps = self.attention(source, question, row, column)
         else:
-            x = torch.stack([self.layers(question.weights, name)[question.layer]
-                             for name in self.pictures])  # fmt: skip
-            maps = compare(x, asked, question.metric)
+            after = [self.layers(question.weights, name)[question.layer] for name in self.pictures]
+            maps = compare(torch.stack(after), asked, question.metric)
         return Answer(maps, asked, best_patches(maps, asked))
 
     def source(self, question: Question) -> Source:
-        """The weights that are asked; all numbers of the question fit them."""
+        """The source that is asked, after a check that all numbers of the question fit it."""
         q, n = question, len(self.pictures)
         if q.weights not in self.sources:
             raise ValueError(f"weights = {q.weights!r}; there are {', '.join(self.sources)}")

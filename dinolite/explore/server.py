@@ -1,9 +1,9 @@
-"""`dinolite explore`: a page for this machine only, served until Ctrl-C. Click a patch and see
-where, in this picture and in others, patches are like it. Own pictures are kept in memory, never
-written.
+"""`dinolite explore`: a page on which one clicks a patch and sees where, in this picture and in
+others, patches are like it; served to this machine only, until Ctrl-C. Uploaded pictures are kept
+in memory, never written.
 
-The door is narrow: 127.0.0.1 only; every question needs the token of the address that was printed;
-other host names, other sites, large uploads and what is no picture are refused.
+Every request must come to 127.0.0.1 and bring the token of the address that was printed; other host
+names, other sites, large uploads and what is no picture are refused.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args
 from urllib.parse import unquote
 
-from jaxtyping import UInt8
 from PIL import Image
 from pydantic import ValidationError
-from torch import Tensor
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from dinolite.data.datasets import FilePictures, load_pictures
-from dinolite.data.photographs import photographs
-from dinolite.explore.gallery import UPLOAD_BYTES, Answer, Gallery, Metric, Question, open_sources
+from dinolite.explore.gallery import (
+    UPLOAD_BYTES,
+    Answer,
+    Gallery,
+    Metric,
+    Question,
+    open_sources,
+    pictures_to_show,
+)
 
 HOST = "127.0.0.1"
 FILES = {"explore.js": "text/javascript", "explore.css": "text/css"}
@@ -40,7 +44,83 @@ POLICY = (
 )
 
 
-class Door(RequestHandler):
+# --- starting and serving ---
+
+
+def launch(
+    weights: list[str],
+    folder: Path | None,
+    side: int,
+    port: int,
+    browser: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the explorer until it is interrupted.
+
+    Args:
+        weights: as for `gallery.open_sources`; released ones may be downloaded.
+        folder: pictures to show; None = photographs.
+        side: pixels to which pictures are scaled.
+        port: 0 = any free one.
+        browser: open the page in it.
+        say: is called with the address of the page.
+
+    Raises:
+        ValueError: weights or pictures cannot be read, or `side` does not fit the patches.
+        OSError: the port is taken.
+    """
+    sources = open_sources(list(weights), allow_network=True)
+    gallery = Gallery(sources, pictures_to_show(folder, side), side)
+    asyncio.run(serve_until_interrupted(gallery, port, browser, say))
+
+
+async def serve_until_interrupted(
+    gallery: Gallery, port: int, browser: bool, say: Callable[[str], None]
+) -> None:
+    """Listen until the task is cancelled, as Ctrl-C does."""
+    server, address = serve(gallery, port)
+    say(f"explorer: {address}\nIt listens on this machine only. Ctrl-C ends it.")
+    if browser:
+        webbrowser.open(address)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.stop()
+
+
+def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
+    """Start listening; returns the server and the address of the page, token included.
+
+    Args:
+        port: 0 = any free one.
+
+    Raises:
+        ValueError: there is no such port.
+        OSError: it is taken.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port = {port} must be between 0 and 65535")
+    sockets = bind_sockets(port, HOST)
+    port, token = sockets[0].getsockname()[1], secrets.token_urlsafe(24)
+    shared = {"gallery": gallery, "token": token}
+    routes = [
+        (r"/", Page, shared),
+        (r"/(explore\.js|explore\.css)", File, shared),
+        (r"/about", About, shared),
+        (r"/picture/(\d{1,4})", Picture, shared),
+        (r"/ask", Ask, shared),
+        (r"/upload", Upload, shared),
+    ]
+    application = Application(routes, port=port, log_function=lambda handler: None)
+    server = HTTPServer(application, max_body_size=UPLOAD_BYTES, max_buffer_size=2 * UPLOAD_BYTES)
+    server.add_sockets(sockets)
+    return server, f"http://{HOST}:{port}/?token={token}"
+
+
+# --- requests ---
+
+
+class Request(RequestHandler):
     """What every request must pass: the right host, no other site, and the token."""
 
     needs_token: ClassVar[bool] = True
@@ -61,9 +141,8 @@ class Door(RequestHandler):
         headers = self.request.headers
         if self.request.host not in ours:
             raise HTTPError(403, reason=f"this page is at {HOST}:{port} only")
-        if headers.get("Origin", f"http://{self.request.host}") not in {
-            f"http://{h}" for h in ours
-        }:
+        origin = headers.get("Origin")
+        if origin is not None and origin not in {f"http://{host}" for host in ours}:
             raise HTTPError(403, reason="requests of other sites are refused")
         given = headers.get("X-Token") or self.get_query_argument("token", "")
         if self.needs_token and not hmac.compare_digest(given.encode(), self.token.encode()):
@@ -73,9 +152,9 @@ class Door(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One sentence, never a traceback."""
         error = kwargs.get("exc_info", (None, None))[1]
-        told = error.reason if isinstance(error, HTTPError) else None
+        reason = error.reason if isinstance(error, HTTPError) else None
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(told or f"{type(error).__name__}: {error}")
+        self.finish(reason or f"{type(error).__name__}: {error}")
 
     def refuse(self, error: ValueError) -> None:
         """The sentence of a mistake, for the reader of the page."""
@@ -84,14 +163,14 @@ class Door(RequestHandler):
         self.finish(sentence(error))
 
 
-class Page(Door):
+class Page(Request):
     """The page itself."""
 
     def get(self) -> None:
         self.write((HERE / "explore.html").read_text("utf8"))
 
 
-class File(Door):
+class File(Request):
     """Script and style of the page; no secrets in them."""
 
     needs_token = False
@@ -101,7 +180,7 @@ class File(Door):
         self.write((HERE / name).read_text("utf8"))
 
 
-class About(Door):
+class About(Request):
     """What can be chosen."""
 
     def get(self) -> None:
@@ -109,12 +188,17 @@ class About(Door):
             name: {"layers": s.layers, "heads": s.heads, "grid": self.gallery.side // s.patch_size}
             for name, s in self.gallery.sources.items()
         }
-        pictures = list(self.gallery.pictures)
-        self.write({"sources": sources, "pictures": pictures, "metrics": get_args(Metric),
-                    "side": self.gallery.side, "upload_bytes": UPLOAD_BYTES})  # fmt: skip
+        about = {
+            "sources": sources,
+            "pictures": list(self.gallery.pictures),
+            "metrics": get_args(Metric),
+            "side": self.gallery.side,
+            "upload_bytes": UPLOAD_BYTES,
+        }
+        self.write(about)
 
 
-class Picture(Door):
+class Picture(Request):
     """One picture as PNG, by its number."""
 
     def get(self, number: str) -> None:
@@ -127,7 +211,7 @@ class Picture(Door):
         self.write(buffer.getvalue())
 
 
-class Ask(Door):
+class Ask(Request):
     """A question as JSON; the answer as JSON."""
 
     def post(self) -> None:
@@ -140,7 +224,7 @@ class Ask(Door):
         self.write(to_json(answer))
 
 
-class Upload(Door):
+class Upload(Request):
     """An image file as the body; its name, percent-encoded, in the header X-Name."""
 
     def post(self) -> None:
@@ -166,79 +250,3 @@ def sentence(error: ValueError) -> str:
         return str(error)
     wrong = (f"{'.'.join(map(str, e['loc'])) or 'question'}: {e['msg']}" for e in error.errors())
     return "; ".join(wrong)
-
-
-def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
-    """Start listening; returns the server and the address of the page, token included.
-
-    Args:
-        port: 0 = any free one.
-
-    Raises:
-        ValueError: there is no such port.
-        OSError: it is taken.
-    """
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port = {port} must be between 0 and 65535")
-    sockets = bind_sockets(port, HOST)
-    port, token = sockets[0].getsockname()[1], secrets.token_urlsafe(24)
-    means = {"gallery": gallery, "token": token}
-    routes = [
-        (r"/", Page, means),
-        (r"/(explore\.js|explore\.css)", File, means),
-        (r"/about", About, means),
-        (r"/picture/(\d{1,4})", Picture, means),
-        (r"/ask", Ask, means),
-        (r"/upload", Upload, means),
-    ]
-    application = Application(routes, port=port, log_function=lambda handler: None)
-    server = HTTPServer(application, max_body_size=UPLOAD_BYTES, max_buffer_size=2 * UPLOAD_BYTES)
-    server.add_sockets(sockets)
-    return server, f"http://{HOST}:{port}/?token={token}"
-
-
-PHOTOGRAPHS = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
-SHOWN = 6
-
-
-def launch(
-    weights: list[str],
-    pictures: Path | None,
-    side: int,
-    port: int,
-    browser: bool,
-    say: Callable[[str], None],
-) -> None:
-    """Serve the explorer until it is interrupted.
-
-    Raises:
-        ValueError: weights or pictures cannot be read, or `side` does not fit the patches.
-        OSError: the port is taken.
-    """
-    gallery = Gallery(open_sources(list(weights), allow_network=True), chosen(pictures, side), side)
-    asyncio.run(run(gallery, port, browser, say))
-
-
-def chosen(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, "3 _ _"]]:
-    """Six pictures of a folder, spread over it, or six photographs."""
-    if folder is None:
-        photos = photographs()
-        return {name: photos[name] for name in PHOTOGRAPHS}
-    found = load_pictures(f"folder:{folder}", "train", 2 * side)
-    n = min(len(found), SHOWN)
-    numbers = [i * len(found) // n for i in range(n)]
-    assert isinstance(found, FilePictures)
-    names = [Path(found.paths[i]).name for i in numbers]
-    return dict(zip(names, found.pictures(numbers), strict=True))
-
-
-async def run(gallery: Gallery, port: int, browser: bool, say: Callable[[str], None]) -> None:
-    """Listen until the task is cancelled, as Ctrl-C does."""
-    server, address = serve(gallery, port)
-    say(f"explorer: {address}\nIt listens on this machine only. Ctrl-C ends it.")
-    if browser:
-        webbrowser.open(address)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        server.stop()

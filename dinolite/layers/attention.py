@@ -13,6 +13,17 @@ from torch import Tensor, nn
 Rope = tuple[Tensor, Tensor]  # (sin, cos), each [N, head_dim]
 
 
+# One head of one patch, d = 8. Pair i is (a_i, b_i); two pairs are turned by angles r of the row,
+# two by angles c of the column, and the table has each angle twice:
+#
+#     x                     a0    a1    a2    a3  |  b0    b1    b2    b3
+#     angle                 r0    r1    c0    c1  |  r0    r1    c0    c1
+#     x rolled by d/2       b0    b1    b2    b3  |  a0    a1    a2    a3
+#     sin, signs put in   -sin  -sin  -sin  -sin  | sin   sin   sin   sin
+#
+#     x cos + (x rolled)(sin, signs put in)  =  a cos - b sin  |  b cos + a sin
+
+
 def apply_rope(x: Float[Tensor, "B h T d"], rope: Rope) -> Float[Tensor, "B h T d"]:
     """Turn the last N of T tokens by their angles; the first T - N (CLS, storage) stay as they are.
 

@@ -1,5 +1,6 @@
 """The same backbone under three sets of parameter names: Meta's (ours), timm's and Hugging Face's.
-Each is a function from one of our names to theirs, from which both directions follow.
+Each is a function from one of our names to theirs, from which both directions follow: reading their
+weights into ours, and writing ours under their names.
 
 Official `hub/backbones.py`; timm `models/eva.py`; transformers `models/dinov3_vit`.
 """
@@ -11,11 +12,11 @@ from typing import Any
 from torch import Tensor
 
 State = Mapping[str, Tensor]
-Names = Callable[[str], list[str | None]]
-"""Our name -> their names of its parts along the first axis. None = a part they lack because it is
-zero (the bias of the keys); no parts = they do not store it, the start value holds."""
-
-SHOWN = 5  # names in a list of mistakes
+Names = Callable[[str], list[str]]
+"""From the name of one of our tensors to their names of its parts along the first axis; an empty
+list for a tensor that they do not store, because it can be computed."""
+ZEROS = "zeros"
+"""Instead of a name: they lack this part, because it is zero (the bias of the keys)."""
 
 TIMM = {
     "storage_tokens": "reg_token",
@@ -46,30 +47,30 @@ class WeightsError(ValueError):
     """Weights that cannot be found, read or fitted; the message is one sentence that says why."""
 
 
-def meta_names(key: str) -> list[str | None]:
+def meta_names(key: str) -> list[str]:
     """Ours are the official names."""
     return [key]
 
 
-def timm_names(key: str) -> list[str | None]:
+def timm_names(key: str) -> list[str]:
     """timm keeps no mask token and no RoPE periods (it computes them), and no bias of the keys."""
     if key in ("mask_token", "rope_embed.periods") or key.endswith("bias_mask"):
         return []
     key = renamed(key, TIMM)
     if key.endswith("qkv.bias"):
         stem = key.removesuffix("qkv.bias")
-        return [f"{stem}q_bias", None, f"{stem}v_bias"]
+        return [f"{stem}q_bias", ZEROS, f"{stem}v_bias"]
     return [key]
 
 
-def huggingface_names(key: str) -> list[str | None]:
+def huggingface_names(key: str) -> list[str]:
     """transformers has three projections for q, k, v, and computes the RoPE periods."""
     if key == "rope_embed.periods" or key.endswith("bias_mask"):
         return []
     key = renamed(key, HUGGINGFACE)
     if ".attn.qkv." in key:
-        parts: list[str | None] = [key.replace("attn.qkv", f"attention.{x}_proj") for x in "qkv"]
-        return [parts[0], None, parts[2]] if key.endswith("bias") else parts
+        q, k, v = (key.replace("attn.qkv", f"attention.{x}_proj") for x in "qkv")
+        return [q, ZEROS if key.endswith("bias") else k, v]
     return [key]
 
 
@@ -115,17 +116,17 @@ def recognise(state: State) -> Names:
 
 def shape_in(state: State, names: Names, key: str) -> tuple[int, ...] | None:
     """The shape that our `key` has in their state, by its first part; None = they lack it."""
-    first = next(iter(names(key)), None)
-    return tuple(state[first].shape) if first is not None and first in state else None
+    parts = names(key)
+    return tuple(state[parts[0]].shape) if parts and parts[0] in state else None
 
 
-def pieces(own: State, names: Names) -> Iterator[tuple[str | None, Tensor]]:
-    """Their names, each with the piece of our weights (a view) that it stands for."""
-    for key, mine in own.items():
-        parts = names(key)
-        for part, piece in zip(parts, mine.chunk(max(len(parts), 1)), strict=False):
-            # transformers' mask token has the shape [1, 1, D], the official one [1, D]
-            yield part, piece[None] if part == "embeddings.mask_token" else piece
+def pieces(own: State, names: Names) -> Iterator[tuple[str, Tensor]]:
+    """Their names (or `ZEROS`), each with the piece of our weights (a view) that it stands for."""
+    for key, tensor in own.items():
+        if parts := names(key):
+            for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True):
+                # transformers' mask token has the shape [1, 1, D], the official one [1, D]
+                yield part, piece[None] if part == "embeddings.mask_token" else piece
 
 
 def fill(own: State, state: State, names: Names, what: str) -> None:
@@ -142,7 +143,7 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
     """
     check(own, state, names, what)
     for part, piece in pieces(own, names):
-        if part is None:
+        if part == ZEROS:
             piece.zero_()
         else:
             piece.copy_(state[part])
@@ -150,7 +151,7 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
 
 def check(own: State, state: State, names: Names, what: str) -> None:
     """Names and shapes must agree exactly; see `fill`."""
-    expected = {part: list(piece.shape) for part, piece in pieces(own, names) if part is not None}
+    expected = {part: list(piece.shape) for part, piece in pieces(own, names) if part != ZEROS}
     mistakes = {
         "missing": [key for key in expected if key not in state],
         "unexpected": [key for key in state if key not in expected],
@@ -168,7 +169,7 @@ def check(own: State, state: State, names: Names, what: str) -> None:
 def listed(keys: Iterable[str]) -> str:
     """The first few of many names."""
     keys = list(keys)
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+    return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
 
 
 def from_ours(own: State, names: Names, whose: str) -> dict[str, Tensor]:
@@ -186,7 +187,7 @@ def from_ours(own: State, names: Names, whose: str) -> dict[str, Tensor]:
     }
     out = {}
     for part, piece in pieces(used, names):
-        if part is not None:
+        if part != ZEROS:
             out[part] = piece.clone()
         elif piece.any():
             raise WeightsError(f"{whose} has no place for a bias of the keys (mask_k_bias = false)")

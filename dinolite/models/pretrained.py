@@ -1,7 +1,6 @@
 """Weights in and out: `load` takes a name, a file or a run folder and returns a backbone ready to
-look at images. Which backbone it is follows from the name of a released model, or from the shapes
-of the weights. Files are read without running what is in them; our own are safetensors with the
-official parameter names and the settings inside.
+look at images. Which backbone it is follows from the name, the settings in the file, or the shapes
+of the weights. Files are read without running what is in them; our own are safetensors.
 
 DINOv3 Table 2, Fig. 16a and model card; official `hub/backbones.py`.
 """
@@ -18,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dinolite.checkpointer import sha256, whole
+from dinolite.checkpointer import sha256, write_atomically
 from dinolite.config import StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.models import keymaps
@@ -27,6 +26,7 @@ from dinolite.models.vision_transformer import DinoVisionTransformer, build_back
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 TEACHER = "teacher.safetensors"  # what a run leaves in its folder
+SUM = "sha256"  # in the head of files that we write
 
 
 def load(name_or_path: str | Path, *, allow_network: bool = True) -> DinoVisionTransformer:
@@ -76,51 +76,51 @@ def load_file(path: Path) -> DinoVisionTransformer:
     return fitted(infer_architecture(state, names), state, names, f"the model in {path}")
 
 
+def load_published(path: Path) -> DinoVisionTransformer:
+    """A backbone that `save_backbone` wrote, as float32, in eval mode.
+
+    Raises WeightsError if the file is not one of ours, or does not fit its own settings.
+    """
+    try:
+        config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
+        raise WeightsError(f"{path} holds no settings that dinolite understands: {wrong}") from None
+    try:
+        return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
+    except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
+        raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None
+
+
 def from_meta(name: str | StudentConfig, state_dict: Mapping[str, Any]) -> DinoVisionTransformer:
     """Meta's weights: a released backbone, or the teacher of a training checkpoint.
 
     Args:
-        name: of a released model (`released.architecture`), or the settings of another one.
+        name: of a released model (see `architecture`), or the settings of another one.
         state_dict: official names; the stored (rounded) RoPE periods are used, not recomputed.
 
     Raises:
         WeightsError: naming every missing, unexpected or misshapen entry.
     """
-    return named(name, state_dict, keymaps.meta_names)
+    return with_names(name, state_dict, keymaps.meta_names)
 
 
 def from_timm(name: str | StudentConfig, state_dict: Mapping[str, Any]) -> DinoVisionTransformer:
     """timm's weights: no mask token (here zero), no RoPE periods (computed). See `from_meta`."""
-    return named(name, state_dict, keymaps.timm_names)
+    return with_names(name, state_dict, keymaps.timm_names)
 
 
 def from_huggingface(
     name: str | StudentConfig, state_dict: Mapping[str, Any]
 ) -> DinoVisionTransformer:
     """Weights of transformers' DINOv3ViTModel, old or new names. See `from_meta`."""
-    return named(name, state_dict, keymaps.huggingface_names)
+    return with_names(name, state_dict, keymaps.huggingface_names)
 
 
-def to_timm(model: DinoVisionTransformer) -> dict[str, Tensor]:
-    """The weights for timm's model of the same size; load them there with strict=True.
-
-    timm computes its RoPE periods, so features differ a little where ours were stored rounded.
-
-    Raises:
-        WeightsError: timm has no place for something that changes the features.
-    """
-    return keymaps.from_ours(model.state_dict(), keymaps.timm_names, "timm")
-
-
-def to_huggingface(model: DinoVisionTransformer) -> dict[str, Tensor]:
-    """The weights for transformers' DINOv3ViTModel, as its published files name them."""
-    return keymaps.from_ours(model.state_dict(), keymaps.huggingface_names, "transformers")
-
-
-def named(
+def with_names(
     name: str | StudentConfig, state_dict: Mapping[str, Any], names: Names
 ) -> DinoVisionTransformer:
-    """A model of a known architecture from weights of a known layout."""
+    """A model of a known architecture from weights under known names."""
     config, what = (architecture(name), name) if isinstance(name, str) else (name, "these settings")
     return fitted(config, keymaps.unwrapped(state_dict), names, what)
 
@@ -146,62 +146,6 @@ def skeleton(config: StudentConfig, state: State, names: Names) -> DinoVisionTra
     config = config.model_copy(update={"untie_global_and_local_cls_norm": local})
     with torch.device("meta"):  # draws no random numbers either
         return build_backbone(config, teacher=True)
-
-
-def save_backbone(
-    model_or_state: nn.Module | State,
-    config: StudentConfig,
-    path: str | Path,
-    metadata: Mapping[str, str] | None = None,
-    *,
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Write a backbone and its settings to a safetensors file that anyone can read.
-
-    The head of the file holds the settings as JSON under "config", beside `metadata`. What was at
-    `path` stays as it is until the new file is whole.
-
-    Args:
-        model_or_state: a backbone, or its state dict.
-        config: the settings that build it.
-        path: ends in .safetensors; its folder exists.
-        metadata: further texts.
-        dtype: of the stored weights, such as torch.float16 for half the size (RoPE periods, whose
-            rounding would show, stay float32); None = as they are.
-
-    Raises:
-        WeightsError: the weights are not those of a backbone with these settings.
-        OSError: it could not be written.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise WeightsError(f"path = {path}; it must end in .safetensors")
-    state = model_or_state if isinstance(model_or_state, Mapping) else model_or_state.state_dict()
-    own = skeleton(config, state, keymaps.meta_names).state_dict()
-    keymaps.check(own, state, keymaps.meta_names, "the given settings")
-    tensors = {
-        key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
-        for key, value in state.items()
-    }
-    shared = config.model_copy(update={"resume_from_teacher_chkpt": ""})  # a path on this machine
-    head = {"format": "pt", **(metadata or {}), "config": shared.model_dump_json()}
-    write_safetensors(tensors, path, head)
-
-
-def load_published(path: Path) -> DinoVisionTransformer:
-    """A backbone that `save_backbone` wrote, as float32, in eval mode.
-
-    Raises WeightsError if the file is not one of ours, or does not fit its own settings.
-    """
-    try:
-        config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
-        raise WeightsError(f"{path} holds no settings that dinolite understands: {wrong}") from None
-    try:
-        return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
-    except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
-        raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None
 
 
 PLUS = {"ffn_layer": "swiglu", "ffn_ratio": 6.0}
@@ -293,9 +237,6 @@ def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig
     return StudentConfig(**COMMON | inferred)
 
 
-SUM = "sha256"  # in the head of files that we write
-
-
 def read_state_dict(path: str | Path) -> dict[str, Any]:
     """The tensors in a .safetensors, .pth or .pt file; never runs code that a file contains.
 
@@ -345,6 +286,56 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
 
 
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A checksum of texts, names and numbers, whatever their order in a file."""
+    texts = sorted((name, text) for name, text in metadata.items() if name != SUM)
+    total = hashlib.sha256(repr(texts).encode())
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def save_backbone(
+    model_or_state: nn.Module | State,
+    config: StudentConfig,
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a backbone and its settings to a safetensors file that anyone can read.
+
+    The head of the file holds the settings as JSON under "config", beside `metadata`. What was at
+    `path` stays as it is until the new file is whole.
+
+    Args:
+        model_or_state: a backbone, or its state dict.
+        config: the settings that build it.
+        path: ends in .safetensors; its folder exists.
+        metadata: further texts.
+        dtype: of the stored weights, such as torch.float16 for half the size (RoPE periods, whose
+            rounding would show, stay float32); None = as they are.
+
+    Raises:
+        WeightsError: the weights are not those of a backbone with these settings.
+        OSError: it could not be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"path = {path}; it must end in .safetensors")
+    state = model_or_state if isinstance(model_or_state, Mapping) else model_or_state.state_dict()
+    own = skeleton(config, state, keymaps.meta_names).state_dict()
+    keymaps.check(own, state, keymaps.meta_names, "the given settings")
+    tensors = {
+        key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
+        for key, value in state.items()
+    }
+    shared = config.model_copy(update={"resume_from_teacher_chkpt": None})  # a path on this machine
+    head = {"format": "pt", **(metadata or {}), "config": shared.model_dump_json()}
+    write_safetensors(tensors, path, head)
+
+
 def write_safetensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
 ) -> None:
@@ -357,20 +348,26 @@ def write_safetensors(
     from safetensors.torch import save_file
 
     try:
-        with whole(path) as temporary:
+        with write_atomically(path) as temporary:
             save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})
     except (SafetensorError, OSError) as error:
         raise OSError(f"{path} could not be written: {error}") from error
 
 
-def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """A checksum of texts, names and numbers, whatever their order in a file."""
-    texts = sorted((name, text) for name, text in metadata.items() if name != SUM)
-    total = hashlib.sha256(repr(texts).encode())
-    for name in sorted(tensors):
-        total.update(name.encode())
-        total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+def to_timm(model: DinoVisionTransformer) -> dict[str, Tensor]:
+    """The weights for timm's model of the same size; load them there with strict=True.
+
+    timm computes its RoPE periods, so features differ a little where ours were stored rounded.
+
+    Raises:
+        WeightsError: timm has no place for something that changes the features.
+    """
+    return keymaps.from_ours(model.state_dict(), keymaps.timm_names, "timm")
+
+
+def to_huggingface(model: DinoVisionTransformer) -> dict[str, Tensor]:
+    """The weights for transformers' DINOv3ViTModel, as its published files name them."""
+    return keymaps.from_ours(model.state_dict(), keymaps.huggingface_names, "transformers")
 
 
 def fetch(name: str, allow_network: bool) -> Path:
@@ -401,23 +398,6 @@ def fetch(name: str, allow_network: bool) -> Path:
         ) from None
 
 
-def as_offered(path: Path) -> Path:
-    """The path, if the file has the checksum that its name promises: Hugging Face stores a large
-    file under its sha256, Meta's names end in its first eight digits.
-
-    Raises:
-        WeightsError: it has another.
-    """
-    stored, ending = path.resolve().name, re.search(r"-([0-9a-f]{8})\.pth$", path.name)
-    promised = stored if re.fullmatch("[0-9a-f]{64}", stored) else ending[1] if ending else ""
-    if promised and not sha256(path).startswith(promised):
-        raise WeightsError(
-            f"{path} is not the file that was offered: its sha256 is not {promised}...; delete it "
-            "and download it again"
-        )
-    return path
-
-
 def timm_repository(name: str) -> str:
     """Where timm keeps its weights of that name."""
     from timm.models import get_pretrained_cfg
@@ -442,3 +422,20 @@ def fetch_meta(name: str) -> Path:
         "path; the same weights under their timm name (vit_small_patch16_dinov3_qkvb, ...) need "
         "no form"
     )
+
+
+def as_offered(path: Path) -> Path:
+    """The path, if the file has the checksum that its name promises: Hugging Face stores a large
+    file under its sha256, Meta's names end in its first eight digits.
+
+    Raises:
+        WeightsError: it has another.
+    """
+    stored, ending = path.resolve().name, re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    promised = stored if re.fullmatch("[0-9a-f]{64}", stored) else ending[1] if ending else ""
+    if promised and not sha256(path).startswith(promised):
+        raise WeightsError(
+            f"{path} is not the file that was offered: its sha256 is not {promised}...; delete it "
+            "and download it again"
+        )
+    return path

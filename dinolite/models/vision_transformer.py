@@ -1,12 +1,12 @@
 """The backbone: an image becomes patches, patches become tokens beside a CLS and a few storage
 tokens, and a stack of attention blocks turns them into features. Then the sizes that have names.
 
-DINOv3 Sec. 3.2, Table 2 and Fig. 16a; official `models/vision_transformer.py`
-(`DinoVisionTransformer`, vit_small ... vit_7b; vit_tiny is the usual smallest ViT, not one of
-Meta's) and `models/__init__.py::build_model`. The official code shows no attention maps.
+DINOv3 Sec. 3.2, Table 2 and Fig. 16a; official `models/vision_transformer.py`, without maps of
+attention, and `models/__init__.py::build_model`; vit_tiny is none of Meta's sizes.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -29,64 +29,82 @@ Features = dict[str, Any]
 x_norm_patchtokens [B, N, D], x_prenorm [B, 1 + R + N, D], and the masks that went in."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Arguments of `DinoVisionTransformer`, with the names and defaults of the official class."""
+
+    patch_size: int = 16
+    in_chans: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    ffn_ratio: float = 4.0
+    # See `RopePositionEmbedding`; the tables are always float32.
+    pos_embed_rope_base: float | None = 100.0
+    pos_embed_rope_min_period: float | None = None
+    pos_embed_rope_max_period: float | None = None
+    pos_embed_rope_normalize_coords: Literal["min", "max", "separate"] = "separate"
+    pos_embed_rope_shift_coords: float | None = None
+    pos_embed_rope_jitter_coords: float | None = None
+    pos_embed_rope_rescale_coords: float | None = None
+    qkv_bias: bool = True
+    proj_bias: bool = True
+    ffn_bias: bool = True
+    mask_k_bias: bool = False  # keys without a bias
+    drop_path_rate: float = 0.0  # stochastic depth, in [0, 1), the same in every block
+    layerscale_init: float | None = None  # start value of LayerScale; None or 0 leaves it out
+    norm_layer: str = "layernorm"  # with eps 1e-6; or "layernormbf16" (eps 1e-5), or "rmsnorm"
+    ffn_layer: str = "mlp"  # or "swiglu", "swiglu32", "swiglu64", "swiglu128" (width alignment)
+    n_storage_tokens: int = 0  # R, the register tokens
+    untie_cls_and_patch_norms: bool = False  # an own final norm for CLS and storage tokens
+    untie_global_and_local_cls_norm: bool = False  # in training, another for the second crop size
+
+
 class DinoVisionTransformer(nn.Module):
-    """The DINOv3 ViT; parameter names and arguments are those of the official class.
+    """The DINOv3 ViT; parameter names are those of the official class.
 
     Args:
-        patch_size, in_chans, embed_dim, depth, num_heads, ffn_ratio: sizes; `SIZES` has those
-            with a name.
-        pos_embed_rope_*: see `RopePositionEmbedding`. The tables are always float32.
-        qkv_bias, proj_bias, ffn_bias, mask_k_bias: which linear layers have a bias.
-        drop_path_rate: stochastic depth, in [0, 1), the same in every block.
-        layerscale_init: start value of LayerScale; None or 0 leaves it out.
-        norm_layer: "layernorm" (eps 1e-6), "layernormbf16" (eps 1e-5) or "rmsnorm".
-        ffn_layer: "mlp", "swiglu", or "swiglu32", "swiglu64", "swiglu128" (width alignment).
-        n_storage_tokens: R, the number of register tokens.
-        untie_cls_and_patch_norms: an own final norm for CLS and storage tokens.
-        untie_global_and_local_cls_norm: in training, another one for the second crop size.
+        arguments: those of `Architecture`; `SIZES` has the sizes with a name.
 
     Raises:
         ValueError: a size is below 1, or a name is unknown.
+        TypeError: there is no such argument.
     """
 
-    def __init__(
-        self, *, patch_size: int = 16, in_chans: int = 3, embed_dim: int = 768, depth: int = 12,
-        num_heads: int = 12, ffn_ratio: float = 4.0, pos_embed_rope_base: float | None = 100.0,
-        pos_embed_rope_min_period: float | None = None,
-        pos_embed_rope_max_period: float | None = None,
-        pos_embed_rope_normalize_coords: Literal["min", "max", "separate"] = "separate",
-        pos_embed_rope_shift_coords: float | None = None,
-        pos_embed_rope_jitter_coords: float | None = None,
-        pos_embed_rope_rescale_coords: float | None = None,
-        qkv_bias: bool = True, proj_bias: bool = True, ffn_bias: bool = True,
-        mask_k_bias: bool = False, drop_path_rate: float = 0.0,
-        layerscale_init: float | None = None, norm_layer: str = "layernorm",
-        ffn_layer: str = "mlp", n_storage_tokens: int = 0, untie_cls_and_patch_norms: bool = False,
-        untie_global_and_local_cls_norm: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()
-        if depth < 1 or n_storage_tokens < 0:
-            raise ValueError(f"{depth = } must be at least 1, {n_storage_tokens = } at least 0")
-        norm = norm_named(norm_layer)
-        self.embed_dim, self.n_blocks, self.num_heads = embed_dim, depth, num_heads
-        self.patch_size, self.n_storage_tokens = patch_size, n_storage_tokens
+        a = Architecture(**arguments)
+        if a.depth < 1 or a.n_storage_tokens < 0:
+            raise ValueError(
+                f"depth = {a.depth} must be at least 1, n_storage_tokens = {a.n_storage_tokens} at "
+                "least 0"
+            )
+        self.embed_dim, self.n_blocks, self.num_heads = a.embed_dim, a.depth, a.num_heads
+        self.patch_size, self.n_storage_tokens = a.patch_size, a.n_storage_tokens
         self.make_tokens()
-        self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
-        self.rope_embed = RopePositionEmbedding(
-            embed_dim, num_heads=num_heads, normalize_coords=pos_embed_rope_normalize_coords,
-            min_period=pos_embed_rope_min_period, max_period=pos_embed_rope_max_period,
-            shift_coords=pos_embed_rope_shift_coords, jitter_coords=pos_embed_rope_jitter_coords,
-            base=pos_embed_rope_base, rescale_coords=pos_embed_rope_rescale_coords,
-        )  # fmt: skip
+        self.patch_embed = PatchEmbed(a.patch_size, a.in_chans, a.embed_dim)
+        start = "pos_embed_rope_"
+        rope = {k.removeprefix(start): v for k, v in vars(a).items() if k.startswith(start)}
+        self.rope_embed = RopePositionEmbedding(a.embed_dim, num_heads=a.num_heads, **rope)
+        norm = norm_named(a.norm_layer)
         block = partial(
-            SelfAttentionBlock, embed_dim, num_heads, ffn_layer=ffn_layer, ffn_ratio=ffn_ratio,
-            qkv_bias=qkv_bias, proj_bias=proj_bias, ffn_bias=ffn_bias, mask_k_bias=mask_k_bias,
-            norm_layer=norm, init_values=layerscale_init, drop_path=drop_path_rate,
-        )  # fmt: skip
-        self.blocks = nn.ModuleList(block() for _ in range(depth))
-        self.norm = norm(embed_dim)
-        self.cls_norm = norm(embed_dim) if untie_cls_and_patch_norms else None
-        self.local_cls_norm = norm(embed_dim) if untie_global_and_local_cls_norm else None
+            SelfAttentionBlock,
+            a.embed_dim,
+            a.num_heads,
+            ffn_layer=a.ffn_layer,
+            ffn_ratio=a.ffn_ratio,
+            qkv_bias=a.qkv_bias,
+            proj_bias=a.proj_bias,
+            ffn_bias=a.ffn_bias,
+            mask_k_bias=a.mask_k_bias,
+            norm_layer=norm,
+            init_values=a.layerscale_init,
+            drop_path=a.drop_path_rate,
+        )
+        self.blocks = nn.ModuleList(block() for _ in range(a.depth))
+        self.norm = norm(a.embed_dim)
+        self.cls_norm = norm(a.embed_dim) if a.untie_cls_and_patch_norms else None
+        self.local_cls_norm = norm(a.embed_dim) if a.untie_global_and_local_cls_norm else None
         self.init_weights()
 
     def make_tokens(self) -> None:

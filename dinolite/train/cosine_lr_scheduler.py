@@ -1,5 +1,6 @@
-"""Numbers that change over a run, written out as arrays: learning rate, weight decay, temperature,
-momentum, loss weights. Everything about iteration i is in element i.
+"""All numbers that are scheduled over a run, written out as arrays with one element an iteration:
+learning rate (warm-up, decay, last layer frozen at first), weight decay, the teacher's temperature
+and momentum, weights of losses. What an iteration uses is `Schedules(config).at(iteration)`.
 
 DINOv2 Table 16 (cosine), DINOv3 Sec. 3.2 "Optimization" (warm-up, then constant); official
 `train/cosine_lr_scheduler.py`: `CosineScheduler` and `linear_warmup_cosine_decay`.
@@ -25,31 +26,19 @@ def cosine_schedule(
     total_iters: int,
     warmup_iters: int = 0,
     start_warmup_value: float = 0.0,
-    freeze_iters: int = 0,
-    trunc_extra: float = 0.0,
 ) -> Values:
-    """Zeros while frozen, a line up that includes both ends, then half a cosine down (official v1).
-
-    With `trunc_extra` = x the cosine is made for (1 + x) times the iterations, cut off, and
-    stretched so that it still ends at `final_value`; without, the end is approached, not reached.
+    """A line up that includes both ends, then half a cosine down, which comes near `final_value`
+    and would reach it one iteration after the last (official v1).
 
     Returns:
         `total_iters` values.
     """
-    n = total_iters - warmup_iters - freeze_iters
-    if min(warmup_iters, freeze_iters, n) < 0:
-        raise ValueError(
-            f"warmup_iters = {warmup_iters} and freeze_iters = {freeze_iters} must be at least 0 "
-            f"and together at most total_iters = {total_iters}"
-        )
-    if trunc_extra == 0:
-        share = (1 + np.cos(np.pi * np.arange(n) / max(n, 1))) / 2
-    else:
-        share = (1 + np.cos(np.linspace(0, np.pi, int((1 + trunc_extra) * n))[:n])) / 2
-        share = (share - share[-1]) / (1 - share[-1])
+    n = total_iters - warmup_iters
+    if min(warmup_iters, n) < 0:
+        raise ValueError(f"{warmup_iters = } must be at least 0 and at most {total_iters = }")
     warmup = np.linspace(start_warmup_value, base_value, warmup_iters)
-    cosine = final_value + (base_value - final_value) * share
-    return np.concatenate([np.zeros(freeze_iters), warmup, cosine])
+    share = (1 + np.cos(np.pi * np.arange(n) / max(n, 1))) / 2
+    return np.concatenate([warmup, final_value + (base_value - final_value) * share])
 
 
 def linear_warmup_cosine_decay(
@@ -86,8 +75,8 @@ def schedule_values(s: Schedule, iterations: int) -> Values:
     return linear_warmup_cosine_decay(s.start, s.peak, end, s.warmup, iterations, s.cosine)
 
 
-class Now(NamedTuple):
-    """What the schedules say for one iteration."""
+class ScheduledValues(NamedTuple):
+    """What one iteration uses."""
 
     lr: float
     last_layer_lr: float
@@ -113,6 +102,8 @@ class Schedules:
         if o.lr.kind == "warmup_cosine" and o.lr.end is not None:
             scaled["end"] = o.lr.end * scale  # the official v1 schedule leaves its end unscaled
         self.lr = schedule_values(o.lr.model_copy(update=scaled), n)
+        self.last_layer_lr = self.lr.copy()
+        self.last_layer_lr[: o.freeze_last_layer] = 0.0  # prototypes wait for sensible features
         self.weight_decay = schedule_values(o.weight_decay, n)
         self.teacher_temp = schedule_values(config.teacher.temp, n)
         self.momentum = schedule_values(config.teacher.momentum, n)
@@ -120,16 +111,16 @@ class Schedules:
         gram = config.gram.loss_weight_schedule
         self.gram = schedule_values(gram, n) if gram is not None else [config.gram.loss_weight] * n
 
-    def at(self, i: int) -> Now:
+    def at(self, i: int) -> ScheduledValues:
         """The values for iteration i."""
         c = self.config
-        anchored = c.gram.use_loss and has_teacher(c.gram, i)
-        return Now(
+        with_gram = c.gram.use_loss and has_teacher(c.gram, i)
+        return ScheduledValues(
             lr=float(self.lr[i]),
-            last_layer_lr=0.0 if i < c.optim.freeze_last_layer else float(self.lr[i]),
+            last_layer_lr=float(self.last_layer_lr[i]),
             weight_decay=float(self.weight_decay[i]),
             teacher_temp=float(self.teacher_temp[i]),
             momentum=float(self.momentum[i]),
             local_loss_weight=float(self.local[i]) if c.dino.reweight_dino_local_loss else 1.0,
-            gram_loss_weight=float(self.gram[i]) if anchored else 0.0,
+            gram_loss_weight=float(self.gram[i]) if with_gram else 0.0,
         )

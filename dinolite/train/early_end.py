@@ -1,13 +1,14 @@
-"""A run that ends before its last iteration: a number became NaN or infinite, or somebody stopped
-it.
+"""A run that ends before its last iteration, because a number became NaN or infinite, or because
+somebody stopped it. In both cases nothing that was learnt is lost.
 
-A loss or a gradient that is not finite stops the run before a step that would spoil the weights.
-The check costs no waiting on a GPU: a flag on the device makes the optimiser skip this and all
-later steps, and is read when the log is written. What is needed to see the failure again is kept in
-`failed/`. (The official code steps anyway and stops at the third such iteration.)
+NaN: the loss terms and gradient norms of every step are looked at, and the optimiser does not take
+a step with one that is not finite. A GPU is not waited for: a flag on the device makes the fused
+optimiser skip this and all later steps, and is read when the log is written. Then `failed/` keeps
+what `train.replay` needs to take that step again. (The official code steps anyway and stops at the
+third such iteration.)
 
-Ctrl-C and SIGTERM are requests: the step under way is finished, a checkpoint is written, then the
-run ends. The second signal of the same kind acts at once.
+Ctrl-C and SIGTERM: the step under way is finished, a checkpoint is written, then the run ends. The
+second signal of the same kind acts at once.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dinolite import parallel
-from dinolite.checkpointer import CheckpointError, save_checkpoint, write_text
+from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint, write_text
 from dinolite.config import Config
+from dinolite.parallel import all_reduce, is_main, world_size
 from dinolite.run_folder import origin
+
+if TYPE_CHECKING:
+    from dinolite.train.train import TrainState
+
+FAILED, REPORT = "failed", "report.json"
 
 
 class NonFiniteError(RuntimeError):
@@ -35,22 +41,15 @@ class NonFiniteError(RuntimeError):
 
 
 class FiniteGuard:
-    """Looks at the numbers of each step and blocks the optimiser from the first bad one on.
+    """Looks at the numbers of each step and blocks the optimiser from the first bad one on; all
+    processes stop at the same step, whichever of them met the bad number."""
 
-    `everywhere` makes the flags of all processes their maximum, so that all stop or none.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        device: torch.device,
-        everywhere: Callable[[Tensor], Tensor] = lambda flags: flags,
-    ) -> None:
-        self.device, self.everywhere = device, everywhere
+    def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
+        self.device = device
         self.stopped = torch.zeros((), device=device)  # 1 from the first bad step on
-        self.iteration = torch.tensor(-1, device=device)
+        self.iteration = torch.tensor(-1, device=device)  # the first bad step
         self.names: list[str] = []
-        self.bad = torch.zeros(0, dtype=torch.bool, device=device)
+        self.bad = torch.zeros(0, dtype=torch.bool, device=device)  # which names, in that step
         optimizer.found_inf = self.stopped  # type: ignore[attr-defined]  # fused AdamW reads it
 
     def look(self, iteration: int, values: Mapping[str, Tensor]) -> None:
@@ -60,7 +59,7 @@ class FiniteGuard:
             self.names = list(values)
             self.bad = torch.zeros(len(values), dtype=torch.bool, device=self.device)
         bad = ~torch.stack([v.detach().float() for v in values.values()]).isfinite()  # [n]
-        bad = self.everywhere(bad.float()) > 0
+        bad = all_reduce(bad.float(), "max") > 0
         earlier = self.stopped > 0
         self.bad = torch.where(earlier, self.bad, bad)
         self.iteration = torch.where(earlier, self.iteration, iteration)
@@ -68,55 +67,39 @@ class FiniteGuard:
         if self.device.type == "cpu":
             self.check()
 
-    def named(self) -> list[str]:
-        """The numbers that were bad in the first bad step."""
-        return [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
-
     def check(self) -> None:
         """Raise NonFiniteError, with the first bad iteration, if there was one."""
-        if self.stopped.item() == 0:
+        if self.stopped.item() == 0:  # CPU-GPU synchronisation
             return
         raise NonFiniteError(
-            f"iteration {int(self.iteration)}: {', '.join(self.named())} not finite; the run "
+            f"iteration {int(self.iteration)}: {', '.join(self.bad_names())} not finite; the run "
             "stopped before the optimiser's step, and the last checkpoint is good. Try a lower "
             "optim.lr.peak, a longer warm-up or a smaller optim.clip_grad"
         )
 
-
-FAILED, REPORT = "failed", "report.json"
-
-
-def not_finite(module: nn.Module) -> list[str]:
-    """Names of the parameters that hold NaN or infinity."""
-    return [n for n, p in module.named_parameters() if not bool(p.detach().isfinite().all())]
+    def bad_names(self) -> list[str]:
+        """The numbers that were not finite in the first bad step."""
+        return [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
 
 
-def keep_failure(
-    folder: Path,
-    config: Config,
-    model: nn.Module,
-    optimizer: Optimizer,
-    guard: FiniteGuard,
-    error: NonFiniteError,
-) -> NonFiniteError:
-    """Write `failed/`; returns the error with what was found and where it lies.
+def keep_failure(folder: Path, state: TrainState, error: NonFiniteError) -> NonFiniteError:
+    """Write `failed/`: a checkpoint and `report.json`; returns the error with what was found there.
 
     On a GPU the teacher has moved on by up to `log_every` steps, while student and optimiser stand
     where they stood before the bad step.
     """
-    spoiled = not_finite(model)
-    place = folder / FAILED
-    iteration = int(guard.iteration)
+    place, iteration = folder / FAILED, int(state.guard.iteration)
+    spoiled = not_finite(state.model)
+    report = {
+        "iteration": iteration,
+        "not_finite": state.guard.bad_names(),
+        "weights_not_finite": spoiled,
+        "processes": world_size(),
+        **origin(state.config),
+    }
     try:
-        save_checkpoint(place, iteration, model, optimizer, 1, **origin(config))
-        if parallel.is_main():
-            report = {
-                "iteration": iteration,
-                "not_finite": guard.named(),
-                "weights_not_finite": spoiled,
-                "processes": parallel.world_size(),
-                **origin(config),
-            }
+        save_checkpoint(place, iteration, state.model, state.optimizer, 1, **origin(state.config))
+        if is_main():
             write_text(place / REPORT, json.dumps(report, indent=1))
     except (OSError, CheckpointError) as problem:
         return NonFiniteError(f"{error}. It could not be kept: {problem}")
@@ -126,6 +109,24 @@ def keep_failure(
         f"{error}. Before that step {where}; {place} holds what is needed to see it again: "
         "dinolite.train.train.replay(run)"
     )
+
+
+def not_finite(module: nn.Module) -> list[str]:
+    """Names of the parameters that hold NaN or infinity."""
+    return [n for n, p in module.named_parameters() if not bool(p.detach().isfinite().all())]
+
+
+def read_failure(folder: Path) -> tuple[Config, int, Path]:
+    """What `keep_failure` wrote: the settings, the iteration that failed, the checkpoint before it.
+
+    Raises:
+        CheckpointError: no run failed in this folder.
+    """
+    places = checkpoints(folder / FAILED)
+    if not places:
+        raise CheckpointError(f"{folder} has no {FAILED}/ckpt: no run failed there")
+    report = json.loads((folder / FAILED / REPORT).read_text("utf8"))
+    return Config.model_validate(report["settings"]), report["iteration"], places[-1]
 
 
 class RunStopped(Exception):
@@ -155,16 +156,14 @@ class StopRequests:
             signal.signal(number, handler)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The handler."""
+        """The signal handler: remember the signal, and let the next one act as it did before."""
         self.number = number
         signal.signal(number, self.before[number])
 
-    def asked(self, meeting: bool) -> int:
-        """The signal that came, 0 if none did. Several processes must stop at the same iteration,
-        so they ask each other, and only where they wait for each other anyway: at a `meeting`."""
-        if parallel.world_size() == 1:
+    def received(self) -> int:
+        """The signal that this or another process received, 0 if none did, so that all of them stop
+        at the same iteration; all processes must call this."""
+        if world_size() == 1:
             return self.number
-        if not meeting:
-            return 0
         device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        return int(parallel.all_reduce(torch.tensor(self.number, device=device), "max"))
+        return int(all_reduce(torch.tensor(self.number, device=device), "max"))

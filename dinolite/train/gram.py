@@ -1,16 +1,15 @@
-"""The life of the Gram teacher: where it comes from, when it is renewed, what it says of a batch.
+"""The Gram teacher: from which weights it starts, at which iterations it becomes a copy of the
+teacher, and how its patches, from larger crops, are brought to the student's grid.
 
 DINOv3 Sec. 4.2, 4.3, App. C; official `SSLMetaArch` (its "load the EMA teacher at iteration N"
 raises).
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dinolite.config import GramConfig
-from dinolite.data.masking import SSLBatch
 from dinolite.models.pretrained import load
 
 
@@ -41,16 +40,6 @@ def has_teacher(gram: GramConfig, iteration: int) -> bool:
     return gram.ema_teacher or gram.ckpt is not None or iteration >= gram.it_load_ema_teacher
 
 
-@torch.no_grad()
-def anchor_features(
-    backbone: nn.Module, batch: SSLBatch, gram: GramConfig
-) -> Float[Tensor, "GB N D"]:
-    """Patches of the gram teacher's larger crops, brought to the student's grid."""
-    crops = batch.global_crops if batch.gram_teacher_crops is None else batch.gram_teacher_crops
-    patches = backbone(crops, is_training=True)["x_norm_patchtokens"]  # [2B, N', D]
-    return resize_patches(patches, batch.masks.shape[1], gram)
-
-
 def resize_patches(
     patches: Float[Tensor, "n N1 D"], n_out: int, gram: GramConfig
 ) -> Float[Tensor, "n N2 D"]:
@@ -69,6 +58,11 @@ def resize_patches(
     return grid.flatten(2).transpose(1, 2)
 
 
-def chosen_patches(masks: Bool[Tensor, "n N"], tokens_used: str) -> Tensor | None:
-    """Which patches the Gram loss compares (None = all); masks: True = hidden."""
-    return {"all": None, "masked": masks, "unmasked": ~masks}[tokens_used]
+def compared_patches(
+    patches: Float[Tensor, "n N D"], masks: Bool[Tensor, "n N"], tokens_used: str
+) -> Tensor:
+    """What the Gram loss compares: all patches [n, N, D], or of all images together the masked or
+    the unmasked ones [m, D]; masks: True = hidden."""
+    if tokens_used == "all":
+        return patches
+    return patches[masks if tokens_used == "masked" else ~masks]

@@ -1,5 +1,6 @@
 """Which parameters learn how fast: deeper blocks faster than shallow ones, the patch embedding
-slowest, no weight decay on biases, norms and LayerScale, and prototypes that wait at first.
+slowest, no weight decay on biases, norms and LayerScale. The prototypes are groups of their own,
+since their schedule freezes them at first.
 
 DINOv2 Table 16, DINOv3 App. C (layer-wise decay); official `train/param_groups.py`.
 """

@@ -1,6 +1,6 @@
-"""Student and teacher, and all that one wants of the other: one forward pass from a batch of crops
+"""Student and teacher, each a backbone with two heads, and one forward pass from a batch of crops
 to the losses. The teacher sees the global crops uncovered and gets no gradient; the student sees
-them with holes, and the small local crops. Each of the two is a backbone with two heads.
+them with masked patches, and the small local crops. A Gram teacher may join late in training.
 
 DINOv3 Sec. 3.2 Eq. (1), Sec. 4.2 Eq. (2); official `train/ssl_meta_arch.py::SSLMetaArch`.
 """
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dinolite.config import Config, HeadConfig
+from dinolite.config import Config
 from dinolite.data.masking import SSLBatch
 from dinolite.layers.dino_head import DINOHead
 from dinolite.loss.dino_clstoken_loss import DINOLoss, SoftmaxCenter
@@ -21,27 +21,32 @@ from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.train.ema import update_ema
-from dinolite.train.gram import anchor_features, chosen_patches, load_backbone
+from dinolite.train.gram import compared_patches, load_backbone, resize_patches
 from dinolite.train.monitors import entropy, spread
 
 N_GLOBAL = 2  # global crops per picture, as everywhere in the DINO family
 
 
-class Views(NamedTuple):
-    """What a network says of a batch; c crops per picture, M hidden patches."""
+class TeacherOutput(NamedTuple):
+    """From the G = 2 global crops of B pictures, uncovered: features before the heads, and what the
+    heads and Sinkhorn-Knopp (or centering) make of them, probabilities over K prototypes. M masked
+    patches of all crops, in the order of `batch.mask_indices_list`."""
 
-    cls: Float[Tensor, "c B D"]
-    patches: Float[Tensor, "cB N D"]
-    cls_logits: Float[Tensor, "c B K"]
-    patch_logits: Float[Tensor, "M K"]
+    cls_pre_head: Float[Tensor, "G B D"]
+    cls_centered: Float[Tensor, "G B K"]
+    patch_pre_head: Float[Tensor, "GB N D"]
+    masked_patch_centered: Float[Tensor, "M K"]
 
 
-class Targets(NamedTuple):
-    """What the teacher asks for, as probabilities over prototypes."""
+class StudentOutput(NamedTuple):
+    """From the G global crops with mask tokens, and the L local crops: features before the heads,
+    and scores for K prototypes after them. M masked patches, as of the teacher."""
 
-    cls: Float[Tensor, "2 B K"]
-    patches: Float[Tensor, "M K"]
-    patch_features: Float[Tensor, "GB N D"]
+    cls_pre_head: Float[Tensor, "G B D"]
+    cls_after_head: Float[Tensor, "G B K"]
+    local_cls_after_head: Float[Tensor, "L B K"]
+    patch_pre_head: Float[Tensor, "GB N D"]
+    masked_patch_after_head: Float[Tensor, "M K"]
 
 
 class SSLMetaArch(nn.Module):
@@ -52,7 +57,7 @@ class SSLMetaArch(nn.Module):
         self.config = config
         self.student = build_network(config)
         self.teacher = build_network(config, teacher=True)
-        if config.student.resume_from_teacher_chkpt:
+        if config.student.resume_from_teacher_chkpt is not None:
             load_backbone(self.student["backbone"], config.student.resume_from_teacher_chkpt)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
@@ -103,80 +108,92 @@ class SSLMetaArch(nn.Module):
         gram_loss_weight: float = 0.0,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The total loss and its terms (detached, unweighted, official names)."""
-        targets, monitors = self.get_teacher_output(batch, teacher_temp)
-        global_views, local_logits = self.get_student_output(batch)
-        losses = self.compute_losses(targets, global_views, local_logits, batch)
+        teacher = self.get_teacher_output(batch, teacher_temp)
+        student = self.get_student_output(batch)
+        gram = None
         if self.config.gram.use_loss and gram_loss_weight > 0:
-            losses["gram_loss"] = self.gram_term(targets, global_views, batch)
+            gram = self.get_gram_output(batch, teacher)
+        losses = self.compute_losses(teacher, student, batch, gram)
         total = self.combine(losses, local_loss_weight, gram_loss_weight)
-        return total, {k: v.detach() for k, v in losses.items()} | monitors
+        return total, {k: v.detach() for k, v in losses.items()} | self.monitors(teacher)
 
     @torch.no_grad()
-    def get_teacher_output(
-        self, batch: SSLBatch, teacher_temp: float
-    ) -> tuple[Targets, dict[str, Tensor]]:
-        """Targets from the whole global crops."""
+    def get_teacher_output(self, batch: SSLBatch, teacher_temp: float) -> TeacherOutput:
+        """Targets from the uncovered global crops; with `centering`, the centers move here, too."""
         out = self.teacher["backbone"](batch.global_crops, is_training=True)
-        hidden = out["x_norm_patchtokens"].flatten(0, 1)[batch.mask_indices_list]  # [M, D]
-        cls_logits = self.teacher["dino_head"](out["x_norm_clstoken"])  # [2B, K]
-        patch_logits = self.teacher["ibot_head"](hidden)  # [M, K]
+        cls, patches = out["x_norm_clstoken"], out["x_norm_patchtokens"]
+        masked = patches.flatten(0, 1)[batch.mask_indices_list]  # [M, D]
+        cls_logits = self.teacher["dino_head"](cls)  # [2B, K]
+        patch_logits = self.teacher["ibot_head"](masked)  # [M, K]
         if self.config.teacher.centering == "sinkhorn_knopp":
-            cls = sinkhorn_knopp(cls_logits, teacher_temp)
-            patches = sinkhorn_knopp(patch_logits, teacher_temp)
+            cls_probs = sinkhorn_knopp(cls_logits, teacher_temp)
+            patch_probs = sinkhorn_knopp(patch_logits, teacher_temp)
         else:
-            cls = self.dino_center(cls_logits, teacher_temp)
-            patches = self.ibot_center(patch_logits, teacher_temp)
+            cls_probs = self.dino_center(cls_logits, teacher_temp)
+            patch_probs = self.ibot_center(patch_logits, teacher_temp)
             self.dino_center.update(cls_logits)
             self.ibot_center.update(patch_logits)
-        monitors = {
-            "dino_target_entropy": entropy(cls),
-            "ibot_target_entropy": entropy(patches),
-            "feature_spread": spread(out["x_norm_clstoken"]),
-        }
-        cls = cls.unflatten(0, (N_GLOBAL, -1))  # [2, B, K]
-        return Targets(cls, patches, out["x_norm_patchtokens"]), monitors
+        return TeacherOutput(
+            cls_pre_head=cls.unflatten(0, (N_GLOBAL, -1)),
+            cls_centered=cls_probs.unflatten(0, (N_GLOBAL, -1)),
+            patch_pre_head=patches,
+            masked_patch_centered=patch_probs,
+        )
 
-    def get_student_output(self, batch: SSLBatch) -> tuple[Views, Float[Tensor, "L B K"]]:
-        """What the student makes of the masked global crops, and of the local ones."""
+    def get_student_output(self, batch: SSLBatch) -> StudentOutput:
+        """Answers from the masked global crops, and from the local ones."""
         crops, masks = [batch.global_crops, batch.local_crops], [batch.masks, None]
         out, local = self.student["backbone"](crops, masks=masks, is_training=True)
         cls = torch.cat([out["x_norm_clstoken"], local["x_norm_clstoken"]])  # [(2 + L) B, D]
         logits = self.student["dino_head"](cls)  # [(2 + L) B, K]
         B = len(batch.global_crops) // N_GLOBAL
         logits = logits.unflatten(0, (-1, B))  # [2 + L, B, K]
-        hidden = out["x_norm_patchtokens"].flatten(0, 1)[batch.mask_indices_list]  # [M, D]
-        views = Views(
-            out["x_norm_clstoken"].unflatten(0, (N_GLOBAL, B)),
-            out["x_norm_patchtokens"],
-            logits[:N_GLOBAL],
-            self.student["ibot_head"](hidden),
+        patches = out["x_norm_patchtokens"]  # [2B, N, D]
+        masked = patches.flatten(0, 1)[batch.mask_indices_list]  # [M, D]
+        return StudentOutput(
+            cls_pre_head=out["x_norm_clstoken"].unflatten(0, (N_GLOBAL, B)),
+            cls_after_head=logits[:N_GLOBAL],
+            local_cls_after_head=logits[N_GLOBAL:],
+            patch_pre_head=patches,
+            masked_patch_after_head=self.student["ibot_head"](masked),
         )
-        return views, logits[N_GLOBAL:]
+
+    @torch.no_grad()
+    def get_gram_output(self, batch: SSLBatch, teacher: TeacherOutput) -> Float[Tensor, "GB N D"]:
+        """Patches of the Gram teacher, from its larger crops if there are some, on the student's
+        grid. With `gram.ema_teacher` the teacher is the Gram teacher."""
+        if self.gram_teacher is None:
+            return teacher.patch_pre_head
+        crops = batch.global_crops if batch.gram_teacher_crops is None else batch.gram_teacher_crops
+        out = self.gram_teacher["backbone"](crops, is_training=True)
+        return resize_patches(out["x_norm_patchtokens"], batch.masks.shape[1], self.config.gram)
 
     def compute_losses(
-        self, targets: Targets, views: Views, local_logits: Tensor, batch: SSLBatch
+        self,
+        teacher: TeacherOutput,
+        student: StudentOutput,
+        batch: SSLBatch,
+        gram: Float[Tensor, "GB N D"] | None = None,
     ) -> dict[str, Tensor]:
-        """Every term by its official name, not yet weighted."""
-        ignore = self.config.dino.global_ignore_diagonal
+        """Every term by its official name, not yet weighted; the Gram loss if `gram` is given."""
+        targets, ignore = teacher.cls_centered, self.config.dino.global_ignore_diagonal
         losses = {
-            "dino_local_crops_loss": self.dino_loss(local_logits, targets.cls),
-            "dino_global_crops_loss": self.dino_loss(views.cls_logits, targets.cls, ignore),
-            "koleo_loss": torch.stack([self.koleo_loss(crop) for crop in views.cls]).mean(),
+            "dino_local_crops_loss": self.dino_loss(student.local_cls_after_head, targets),
+            "dino_global_crops_loss": self.dino_loss(student.cls_after_head, targets, ignore),
+            "koleo_loss": torch.stack([self.koleo_loss(x) for x in student.cls_pre_head]).mean(),
             "ibot_loss": self.ibot_patch_loss.forward_masked(
-                views.patch_logits, targets.patches, batch.masks_weight, len(batch.masks)
+                student.masked_patch_after_head,
+                teacher.masked_patch_centered,
+                batch.masks_weight,
+                len(batch.masks),
             ),
         }
+        if gram is not None:
+            which = batch.masks, self.config.gram.tokens_used
+            losses["gram_loss"] = self.gram_loss(
+                compared_patches(student.patch_pre_head, *which), compared_patches(gram, *which)
+            )
         return losses
-
-    def gram_term(self, targets: Targets, views: Views, batch: SSLBatch) -> Tensor:
-        """Student patches against the gram teacher's, or the teacher's where there is none."""
-        gram, anchor = self.config.gram, targets.patch_features
-        if self.gram_teacher is not None:
-            anchor = anchor_features(self.gram_teacher["backbone"], batch, gram)
-        chosen = chosen_patches(batch.masks, gram.tokens_used)
-        if chosen is None:
-            return self.gram_loss(views.patches, anchor)
-        return self.gram_loss(views.patches[chosen], anchor[chosen])
 
     def combine(self, losses: dict[str, Tensor], local_weight: float, gram_weight: float) -> Tensor:
         """The weighted sum. Global and local DINO terms weigh as their numbers of pairs."""
@@ -188,27 +205,35 @@ class SSLMetaArch(nn.Module):
             local * losses["dino_local_crops_loss"]
             + n_global / (n_global + n_local) * losses["dino_global_crops_loss"]
         )
-        total = total + dino.koleo_loss_weight * G * losses["koleo_loss"]
+        # Logged as a mean over the global crops, it counts as their sum: the features of each crop
+        # are spread with the full weight, as in the official code, which has this very name.
+        koleo_scale = G
+        total = total + dino.koleo_loss_weight * koleo_scale * losses["koleo_loss"]
         total = total + self.config.ibot.loss_weight * losses["ibot_loss"]
         if "gram_loss" in losses:
             total = total + gram_weight * losses["gram_loss"]
         return total
 
-
-def build_head(embed_dim: int, config: HeadConfig) -> DINOHead:
-    """The projection head that `[dino]` or `[ibot]` describes."""
-    return DINOHead(
-        embed_dim,
-        config.head_n_prototypes,
-        config.head_nlayers,
-        config.head_hidden_dim,
-        config.head_bottleneck_dim,
-        config.head_last_layer_std,
-    )
+    def monitors(self, teacher: TeacherOutput) -> dict[str, Tensor]:
+        """Signs of collapse: how sharp the targets are, and how spread the features."""
+        return {
+            "dino_target_entropy": entropy(teacher.cls_centered.flatten(0, 1)),
+            "ibot_target_entropy": entropy(teacher.masked_patch_centered),
+            "feature_spread": spread(teacher.cls_pre_head.flatten(0, 1)),
+        }
 
 
 def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
     """`backbone`, `dino_head`, `ibot_head`; a teacher never drops samples."""
     backbone = build_backbone(config.student, teacher=teacher)
-    dino, ibot = (build_head(backbone.embed_dim, c) for c in (config.dino, config.ibot))
-    return nn.ModuleDict({"backbone": backbone, "dino_head": dino, "ibot_head": ibot})
+    parts: dict[str, nn.Module] = {"backbone": backbone}
+    for name, c in (("dino_head", config.dino), ("ibot_head", config.ibot)):
+        parts[name] = DINOHead(
+            backbone.embed_dim,
+            c.head_n_prototypes,
+            c.head_nlayers,
+            c.head_hidden_dim,
+            c.head_bottleneck_dim,
+            c.head_last_layer_std,
+        )
+    return nn.ModuleDict(parts)

@@ -1,46 +1,43 @@
-"""The training loop, in the order in which it happens: make the state, take a step, run all steps,
-log, save, and go on where a run was left.
+"""The training loop, in the order in which it happens: make the state, take a step, run all steps
+while writing the log, evaluating and saving, begin or resume a run, take a failed step again.
 
 DINOv3 Sec. 3.2 "Optimization"; official `train/train.py::build_optimizer`, `do_train`.
 """
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from dinolite import parallel
-from dinolite.checkpointer import CheckpointError, checkpoints, load_checkpoint, resume
+from dinolite.checkpointer import load_checkpoint, resume
 from dinolite.config import Config
 from dinolite.data.datasets import PictureDataset, load_pictures
 from dinolite.data.loaders import seed_of, ssl_batches
 from dinolite.data.masking import SSLBatch
 from dinolite.eval.online import KnnMonitor
-from dinolite.metrics import RunLog, RunningMeans
+from dinolite.metrics import RunLog, RunningMeans, Show, StepClock
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.run_folder import data_settings, locked, note_skipped, open_run, publish, save
 from dinolite.train.cosine_lr_scheduler import Schedules
 from dinolite.train.early_end import (
-    FAILED,
-    REPORT,
     FiniteGuard,
     NonFiniteError,
     RunStopped,
     StopRequests,
     keep_failure,
+    read_failure,
 )
 from dinolite.train.gram import loads_teacher, renews_teacher
 from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import get_params_groups, set_rates
 from dinolite.train.ssl_meta_arch import SSLMetaArch
 
-INIT = 0  # stream of random numbers, see `seed_of`
+INIT, STEP = 0, 4  # streams of random numbers, see `seed_of`
 
 
 @dataclass
@@ -50,8 +47,8 @@ class TrainState:
     config: Config
     device: torch.device
     model: SSLMetaArch
-    parallel: nn.Module
-    """What to call: with DDP the model is inside of it, else it is the model."""
+    wrapped: nn.Module
+    """What a step calls: with DDP the model is inside of it, else it is the model."""
     optimizer: torch.optim.AdamW
     schedules: Schedules
     guard: FiniteGuard
@@ -66,28 +63,109 @@ def make_state(config: Config, device: torch.device | None = None) -> TrainState
     wrapped = parallel.parallelize(model, config, device)
     o = config.optim
     groups = get_params_groups(model.student, o.layerwise_decay, o.patch_embed_lr_mult)
+    # lr = 0.0: `set_rates` writes the scheduled rates into the groups before every step.
     betas, fused = (o.adamw_beta1, o.adamw_beta2), device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=fused)
-    everywhere = partial(parallel.all_reduce, op="max")
-    guard = FiniteGuard(optimizer, device, everywhere)
+    guard = FiniteGuard(optimizer, device)
     return TrainState(config, device, model, wrapped, optimizer, Schedules(config), guard)
 
 
-def whole_teacher(state: TrainState) -> nn.Module | None:
-    """The teacher's backbone for the main process to use alone (others get None where it is shared
-    out, and must call this, too)."""
+def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
+    """One iteration: forward, backward, clip, step, teacher. Returns tensors, not yet read back."""
+    i, model, now = state.iteration, state.model, state.schedules.at(state.iteration)
+    gram = state.config.gram
+    # From the iteration alone, so that a resumed run draws what an uninterrupted one would.
+    torch.manual_seed(seed_of(state.config.train.seed, parallel.rank(), i, STEP))
+    if loads_teacher(gram, i):
+        model.update_gram_teacher()
+    set_rates(state.optimizer.param_groups, now.lr, now.last_layer_lr, now.weight_decay)
+
+    with parallel.autocast(state.config, state.device):
+        total, values = state.wrapped(
+            batch, now.teacher_temp, now.local_loss_weight, now.gram_loss_weight
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    total.backward()  # meanwhile DDP and FSDP2 average the gradients of all processes
+    values = {"total_loss": total.detach(), **values}
+    for name, module in model.student.items():  # one limit each, or the backbone's would rule
+        norm = parallel.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
+        values[f"grad_norm/{name}"] = norm
+    state.guard.look(i, values)  # before the step; on a GPU without waiting for it
+
+    state.optimizer.step()
+    model.update_teacher(now.momentum)
+    if renews_teacher(gram, i):
+        model.update_gram_teacher()
+    state.iteration += 1
+    return values
+
+
+def run_loop(
+    state: TrainState,
+    folder: Path,
+    data: PictureDataset,
+    monitor: KnnMonitor | None,
+    log: RunLog,
+    stop: StopRequests,
+) -> None:
+    """Steps, log, k-NN and checkpoints until the last iteration."""
+    config, total = state.config, state.config.train.iterations
+    rank, world_size = parallel.rank(), parallel.world_size()
+    floors = entropy_floors(config, world_size)
+    if state.iteration == 0:
+        evaluate(state, monitor, log)
+    batches = ssl_batches(
+        data, config, state.device, start=state.iteration, rank=rank, world_size=world_size
+    )
+    means, clock = RunningMeans(), StepClock(parallel.global_batch_size(config), state.device)
+    for batch in batches:
+        clock.lap("data")
+        means.update(train_step(state, batch))  # summed on the device, not read back
+        done = state.iteration
+        logs = is_due(done, config.train.log_every, total)
+        evaluates = is_due(done, config.evaluation.eval_period_iterations, total)
+        saves = is_due(done, config.checkpointing.period, total)
+        # Several processes must agree on a stop; asking each other at every step would cost time.
+        signal = stop.received() if logs or world_size == 1 else 0
+        if logs or evaluates or saves or signal:
+            state.guard.check()  # CPU-GPU synchronisation: all steps so far are done
+        clock.lap("compute")
+        if logs:
+            used = state.schedules.at(done - 1)._asdict()
+            log.write(done, means.flush() | floors | used | clock.flush())
+        if evaluates:
+            evaluate(state, monitor, log)
+        if saves or signal:
+            save(folder, config, done, state.model, state.optimizer)
+        if signal and done < total:
+            raise RunStopped(done, signal)
+        clock.start()
+
+
+def is_due(done: int, period: int, total: int) -> bool:
+    """After every `period` iterations, and after the last."""
+    return done % period == 0 or done == total
+
+
+def evaluate(state: TrainState, monitor: KnnMonitor | None, log: RunLog) -> None:
+    """k-NN with the teacher, on the main process; all processes must call this."""
+    backbone = teacher_backbone(state)
+    if monitor is not None and backbone is not None:
+        log.write(state.iteration, monitor(backbone))
+
+
+def teacher_backbone(state: TrainState) -> nn.Module | None:
+    """The teacher's backbone, for the main process to use alone. With FSDP2 its shares are gathered
+    on the main process: all must call this, and the others get None."""
     backbone: nn.Module = state.model.teacher["backbone"]
     if state.config.train.parallel != "fsdp2" or parallel.world_size() == 1:
         return backbone
-    tensors = parallel.whole_state_dict(backbone)
+    tensors = parallel.full_state_dict(backbone)
     if not parallel.is_main():
         return None
     copy = build_backbone(state.config.student, teacher=True)
     copy.load_state_dict(tensors)
     return copy.to(state.device).eval()
-
-
-STEP = 4  # stream of random numbers, see `seed_of`
 
 
 @dataclass
@@ -100,41 +178,12 @@ class TrainResult:
     """The last logged numbers; `knn` is there if the data set has labels."""
 
 
-def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
-    """One iteration: forward, backward, clip, step, teacher. Returns tensors, not yet read back."""
-    i, model, now = state.iteration, state.model, state.schedules.at(state.iteration)
-    gram = state.config.gram
-    torch.manual_seed(seed_of(state.config.train.seed, parallel.rank(), i, STEP))
-    if loads_teacher(gram, i):
-        model.update_gram_teacher()
-    set_rates(state.optimizer.param_groups, now.lr, now.last_layer_lr, now.weight_decay)
-
-    with parallel.autocast(state.config, state.device):
-        total, values = state.parallel(
-            batch, now.teacher_temp, now.local_loss_weight, now.gram_loss_weight
-        )
-    state.optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    values = {"total_loss": total.detach(), **values}
-    for name, module in model.student.items():
-        norm = parallel.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
-        values[f"grad_norm/{name}"] = norm
-    state.guard.look(i, values)
-
-    state.optimizer.step()
-    model.update_teacher(now.momentum)
-    if renews_teacher(gram, i):
-        model.update_gram_teacher()
-    state.iteration += 1
-    return values
-
-
-def train(config: Config, *, progress: bool = False, allow_changes: bool = False) -> TrainResult:
+def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> TrainResult:
     """Run a recipe to its end, or go on with one that was interrupted in the same output folder.
 
     Args:
         config: all settings; results go to `train.output_dir`.
-        progress: show a bar.
+        show: how far it is, by a progress bar or by lines of text; None = not at all.
         allow_changes: go on although the settings are not those that the run began with.
 
     Raises:
@@ -144,7 +193,7 @@ def train(config: Config, *, progress: bool = False, allow_changes: bool = False
     """
     device = parallel.pick_device(config.train.device)
     with ExitStack() as stack:
-        stack.enter_context(parallel.processes(device))
+        stack.enter_context(parallel.process_group(device))
         folder = Path(config.train.output_dir)
         stack.enter_context(locked(folder))
         open_run(folder, config, allow_changes)
@@ -153,68 +202,18 @@ def train(config: Config, *, progress: bool = False, allow_changes: bool = False
         data = load_pictures(split="train", **data_settings(config))
         note_skipped(data, folder)
         monitor = KnnMonitor(config, data, device) if parallel.is_main() else None
-        log = stack.enter_context(
-            RunLog(folder, state.iteration, config.train.iterations, progress=progress)
-        )
+        log = RunLog(folder, state.iteration, config.train.iterations, show)
+        stack.enter_context(log)
         stop = stack.enter_context(StopRequests())
         try:
-            last = run_loop(state, folder, data, monitor, log, stop)
+            run_loop(state, folder, data, monitor, log, stop)
         except NonFiniteError as error:
-            raise keep_failure(
-                folder, config, state.model, state.optimizer, state.guard, error
-            ) from None
-        backbone = whole_teacher(state)
+            raise keep_failure(folder, state, error) from None
+        backbone = teacher_backbone(state)
         if backbone is not None and parallel.is_main():
             publish(folder, config, state.iteration, backbone)
         parallel.barrier()
-    return TrainResult(folder, state.iteration, last)
-
-
-def run_loop(
-    state: TrainState,
-    folder: Path,
-    data: PictureDataset,
-    monitor: KnnMonitor | None,
-    log: RunLog,
-    stop: StopRequests,
-) -> dict[str, float]:
-    """Steps, log, k-NN and checkpoints until the last iteration."""
-    config, total = state.config, state.config.train.iterations
-    means, last = RunningMeans(), {}
-    who = {"rank": parallel.rank(), "world_size": parallel.world_size()}
-
-    def write(line: dict[str, float]) -> None:
-        log.write(state.iteration, line)
-        last.update(line)
-
-    def watch() -> None:
-        backbone = whole_teacher(state)
-        if monitor and backbone is not None:
-            write(monitor(backbone))
-
-    if state.iteration == 0:
-        watch()
-    for batch in ssl_batches(data, config, state.device, start=state.iteration, **who):
-        now = state.schedules.at(state.iteration)
-        means.update(train_step(state, batch))
-        logged = is_due(state.iteration, config.train.log_every, total)
-        if logged:
-            state.guard.check()
-            write(means.flush() | entropy_floors(config, who["world_size"]) | now._asdict())
-        if is_due(state.iteration, config.evaluation.eval_period_iterations, total):
-            watch()
-        signal = stop.asked(meeting=logged)
-        if signal or is_due(state.iteration, config.checkpointing.period, total):
-            state.guard.check()
-            save(folder, config, state.iteration, state.model, state.optimizer)
-        if signal and state.iteration < total:
-            raise RunStopped(state.iteration, signal)
-    return last
-
-
-def is_due(done: int, period: int, total: int) -> bool:
-    """After every `period` iterations, and after the last."""
-    return done % period == 0 or done == total
+    return TrainResult(folder, state.iteration, log.last)
 
 
 def replay(run: str | Path) -> dict[str, float]:
@@ -224,16 +223,12 @@ def replay(run: str | Path) -> dict[str, float]:
         NonFiniteError: it failed again.
         CheckpointError: `run` holds no failure.
     """
-    places = checkpoints(Path(run) / FAILED)
-    if not places:
-        raise CheckpointError(f"{run} has no {FAILED}/ckpt: no run failed there")
-    report = json.loads((Path(run) / FAILED / REPORT).read_text("utf8"))
-    config = Config.model_validate(report["settings"])
+    config, iteration, place = read_failure(Path(run))
     state = make_state(config)
-    load_checkpoint(places[-1], state.model, state.optimizer)
-    state.iteration = report["iteration"]
+    load_checkpoint(place, state.model, state.optimizer)
+    state.iteration = iteration
     data = load_pictures(split="train", **data_settings(config))
-    batches = ssl_batches(data, config, state.device, start=state.iteration)
+    batches = ssl_batches(data, config, state.device, start=iteration)
     values = train_step(state, next(iter(batches)))
     state.guard.check()
     return {name: float(value) for name, value in values.items()}

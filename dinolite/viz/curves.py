@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dinolite.metrics import MACHINE
 from dinolite.viz.style import style
 
 Log = dict[str, list[tuple[int, float]]]
@@ -31,7 +32,8 @@ PLOTS = {
 
 
 def read_log(path: Path) -> Log:
-    """The numbers of a `metrics.jsonl`; a half-written last line is left out."""
+    """The numbers of a `metrics.jsonl`, without seconds and memory, in which equal runs differ; a
+    half-written last line is left out."""
     log: Log = {}
     for line in path.read_text("utf8").splitlines():
         try:
@@ -39,7 +41,7 @@ def read_log(path: Path) -> Log:
         except ValueError:
             continue
         for name, value in values.items():
-            if name != "iteration":
+            if name != "iteration" and not name.startswith(MACHINE):
                 log.setdefault(name, []).append((values["iteration"], value))
     return log
 

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from dinolite.viz.style import DIVERGING, panels, show_image, show_map
+from dinolite.viz.style import COLORS, DIVERGING, panels, show_image, show_map
+
+SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
 
 
 def similarity_map(
@@ -50,15 +52,12 @@ def similarity_figure(
     h, w = next(iter(patches.values())).shape[-2:]
     height, wide = images.shape[2] / h, images.shape[3] / w
     corner = (column * wide - 0.5, row * height - 0.5)
-    axes[0][0].add_patch(Rectangle(corner, wide, height, fill=False, color="#D55E00", lw=2))
+    axes[0][0].add_patch(Rectangle(corner, wide, height, fill=False, color=OTHER, lw=2))
     for line, (name, features) in zip(axes[1:], patches.items(), strict=True):
         maps = similarity_map(features, row, column)
         for i, (ax, values) in enumerate(zip(line, maps, strict=True)):
             show_map(ax, values, name if i == 0 else "", DIVERGING, vmin=-1, vmax=1)
     return figure
-
-
-SAME, OTHER = "#009E73", "#D55E00"
 
 
 def neighbours_figure(

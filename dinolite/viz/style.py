@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.checkpointer import whole
+from dinolite.checkpointer import write_atomically
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, made for colour-blind readers."""
@@ -95,6 +95,6 @@ def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
 
 def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write the PNG; a half-written file never stands in its place."""
-    with whole(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_bytes(png_bytes(figure, dpi))
     return path

@@ -175,6 +175,24 @@ def as_ints(function: Function, *arguments: Any) -> Any:
     return found
 
 
+def by_name(function: Function, *arguments: Any) -> list[tuple[str, Tensor]] | None:
+    """Names and tensors of a dictionary that a function returns, whatever their order.
+
+    Raises:
+        Remark: the answer is no dictionary, or one that it was given is another one afterwards.
+    """
+    given = [(a, list(a.items())) for a in arguments if isinstance(a, dict)]
+    copies = [[w.clone() for _, w in items] for _, items in given]
+    found = function(*arguments)
+    for (state, items), old in zip(given, copies, strict=True):
+        intact = [(n, id(w)) for n, w in state.items()] == [(n, id(w)) for n, w in items]
+        if not intact or not all(torch.equal(w, c) for (_, w), c in zip(items, old, strict=True)):
+            raise Remark("that changes a dictionary or a tensor it was given; make new ones")
+    if found is not None and not isinstance(found, dict):
+        raise Remark("return a dictionary from names to tensors")
+    return None if found is None else sorted(found.items())
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What `check` found; shown as one sentence, the input it is about, and a picture if any."""

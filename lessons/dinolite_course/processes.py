@@ -138,7 +138,7 @@ def rehearse(config: Config, data: PictureDataset, steps: int) -> Rehearsal:
         if state.iteration == steps:
             break
     model = state.model.state_dict()
-    tensors = {k: parallel.whole(v.detach()).cpu().clone() for k, v in model.items()}
+    tensors = {k: parallel.full_tensor(v.detach()).cpu().clone() for k, v in model.items()}
     own = held(state)
     everyones = parallel.all_gather(torch.tensor([[*own.values()]], device=device))
     shares = [dict(zip(own, row, strict=True)) for row in everyones.tolist()]
@@ -191,7 +191,7 @@ def main() -> None:
     """One process of `with_processes`."""
     folder, recipe, steps, variants = sys.argv[1:]
     configs = [load_config(recipe, changes) for changes in json.loads(variants).values()]
-    with parallel.processes(parallel.pick_device(configs[0].train.device)):
+    with parallel.process_group(parallel.pick_device(configs[0].train.device)):
         data = pictures(configs[0])
         for i, config in enumerate(configs):
             result = rehearse(config, data, int(steps))

@@ -117,7 +117,14 @@ looks = [
     attn.attention_map(y)[0, 0, there].view(8, 8),
 ]
 places = [divmod(chosen, 8), divmod(there, 8)]
-viz.looking_figure([astronaut, shuffled], looks, places)
+panels = {
+    f"patch {places[0]}": astronaut,
+    "where it looks": looks[0],
+    f"patch {places[1]}": shuffled,
+    "where it looks now": looks[1],
+}
+framed = [[places[0]]] * 2 + [[places[1]]] * 2
+viz.compare_figure(panels, scale="shared", patch=framed)
 plt.show()
 
 # %% [markdown]
@@ -414,8 +421,9 @@ assert torch.allclose(one[3:5, 6:9], two[10:12, 2:5], atol=1e-5)
 print(list(one.shape), f"own place {one[3, 6]:.4f}, next {one[3, 7]:.4f}")
 
 # %%
-maps = {"for (3, 6)": one, "for (10, 2)": two}
-viz.relative_position_figure(camera, maps, [(3, 6), (10, 2)], signed=False)
+shown = {"2 patches": camera, "for (3, 6)": one, "for (10, 2)": two}
+framed = [[(3, 6), (10, 2)], [(3, 6)], [(10, 2)]]
+viz.compare_figure(shown, scale="shared", patch=framed)
 plt.show()
 
 # %% [markdown]
@@ -501,7 +509,8 @@ maps = {
     mode: likeness(Rope(384, num_heads=6, normalize_coords=mode), 8, 12, 3, 4)
     for mode in boxes
 }
-viz.relative_position_figure(coffee, maps, [(3, 4)], signed=False)
+shown = {"patch (3, 4)": coffee, **maps}
+viz.compare_figure(shown, scale="shared", patch=(3, 4))
 plt.show()
 
 # %% [markdown]
@@ -538,7 +547,8 @@ maps = {
     "14 x 14": likeness(rope64, 14, 14, 3, 6),
     "28 x 28": likeness(rope64, 28, 28, 6, 12),
 }
-viz.relative_position_figure(camera, maps, [(3, 6)], signed=False)
+shown = {"patch (3, 6)": camera, **maps}
+viz.compare_figure(shown, scale="shared", patch=(3, 6))
 plt.show()
 
 # %% [markdown]
@@ -573,7 +583,7 @@ def draw(frequency, row, column, grid):
         "likeness, all": x @ x[r * grid + c] / 64,
     }
     maps = {name: values.view(grid, grid) for name, values in maps.items()}
-    return viz.relative_position_figure(camera, maps, [(r, c)])
+    return viz.compare_figure({"the patch": camera, **maps}, patch=(r, c))
 
 
 viz.explore(

@@ -191,7 +191,7 @@ maps = {
 }
 most = divmod(int(maps["scores"].argmax()), 16)
 print("map", list(maps["scores"].shape), "most weight at", most)
-viz.lookup_figure(shown, maps, 4, 3)
+viz.compare_figure({"": shown, **maps}, scale="positive", patch=(4, 3))
 plt.show()
 
 # %% [markdown]
@@ -327,7 +327,7 @@ maps = {
 }
 most = divmod(int(maps["colour + place"].argmax()), 16)
 print("with both, most weight at", most)
-viz.lookup_figure(shown, maps, 4, 3)
+viz.compare_figure({"": shown, **maps}, scale="positive", patch=(4, 3))
 plt.show()
 
 # %% [markdown]
@@ -439,7 +439,7 @@ maps = net.get_attention_maps(pixels, [0, 1, 2])  # 3 x [1, h, T, T]
 first = maps[0][0]  # [3, 261, 261]
 print(len(maps), "layers, each", list(maps[0].shape))
 print("largest in even shares:", f"{261 * first[:, 0, 5:].max():.1f}")
-viz.query_attention_figure(shown, {"CLS, untrained": first}, grid, vmin=None)
+viz.query_attention_figure(shown, {"CLS, untrained": first}, grid, scale="own")
 plt.show()
 
 # %% [markdown]
@@ -592,7 +592,8 @@ def show_game(picture, patch):
     tiles = x[picture].view(4, 4, 5, 5, 3).permute(4, 0, 2, 1, 3)
     tiles = tiles.reshape(3, 20, 20)
     looks = {n: m[picture, 0, patch].view(4, 4) for n, m in maps.items()}
-    return viz.lookup_figure(tiles, looks, *divmod(patch, 4))
+    looks = {"": tiles, **looks}
+    return viz.compare_figure(looks, scale="positive", patch=divmod(patch, 4))
 
 
 asks = int((order[0] == 1).nonzero())  # the plain patch of the second colour
@@ -626,8 +627,8 @@ def draw(layer, head, row, column, times):
     weights = (261 * maps[layer][0, head, query]) ** times
     weights = weights / weights.sum()
     title = f"layer {layer}, head {head}, max {261 * weights.max():.1f}"
-    looks = {title: weights[5:].view(grid)}
-    return viz.lookup_figure(shown, looks, row, column, vmin=None)
+    looks = {"": shown, title: weights[5:].view(grid)}
+    return viz.compare_figure(looks, scale="own", patch=(row, column))
 
 
 viz.explore(
@@ -713,7 +714,7 @@ row = weigh(ones, ones)[0, 0, token]  # [261]
 looks = {"last 256": row[-256:].view(grid), "1 to 257": row[1:257].view(grid)}
 for name, values in looks.items():
     print(name, "most weight at", divmod(int(values.argmax()), 16))
-viz.lookup_figure(shown, looks, 4, 3)
+viz.compare_figure({"": shown, **looks}, scale="positive", patch=(4, 3))
 plt.show()
 
 # %% [markdown]

@@ -151,7 +151,8 @@ del explodes["gradient"]  # it overflows
 
 # %%
 runs = {"gain 1": dies, "gain 2": explodes}
-viz.signal_figure(runs, log=["token norm", "gradient"])
+panels = viz.panels_of(runs)
+viz.lines_figure(panels, xlabel="block", log=["token norm", "gradient"])
 plt.show()
 
 # %% [markdown]
@@ -181,10 +182,11 @@ def maps(states, depths, photo=1, row=4, column=4):
 
 
 depths = [0, 1, 2, 4, 12]
-titles = [f"block {d}" for d in depths]
-seen = {"branches only": maps(dead, depths)}
+titles = ["", *(f"block {d}" for d in depths)]
 small_cat = F.avg_pool2d(photos[1], 3)
-viz.depth_maps_figure(small_cat, seen, titles, (4, 4))
+rows = {"branches only": [small_cat, *maps(dead, depths)]}
+eye = (4.5 / 12, 4.5 / 12)  # the middle of patch (4, 4)
+viz.rows_figure(rows, titles, place=eye)
 plt.show()
 
 # %% [markdown]
@@ -255,7 +257,7 @@ for name, act in {"GELU": F.gelu, "SiLU": F.silu}.items():
     u = at.clone().requires_grad_()
     act(u).sum().backward()
     shapes[name]["its slope"] = u.grad
-viz.signal_figure(shapes, x=at, xlabel="input")
+viz.lines_figure(viz.panels_of(shapes), at, "input")
 plt.show()
 
 # %% [markdown]
@@ -357,7 +359,8 @@ walks = {
 }
 runs = {name: curves(states) for name, states in walks.items()}
 del runs["residual only"]["gradient"]  # nan: its scores are too large
-viz.signal_figure(runs, log=["token norm"])
+panels = viz.panels_of(runs)
+viz.lines_figure(panels, xlabel="block", log=["token norm"])
 plt.show()
 
 # %% [markdown]
@@ -400,8 +403,11 @@ assert abs(predicted / norms[-1] - 1) < 0.2
 # still become alike at this start. LayerScale prevents it. See the cat:
 
 # %%
-seen = {name: maps(walks[name], depths) for name in ["pre-norm", "gamma 1e-5"]}
-viz.depth_maps_figure(small_cat, seen, titles, (4, 4))
+rows = {
+    name: [small_cat, *maps(walks[name], depths)]
+    for name in ["pre-norm", "gamma 1e-5"]
+}
+viz.rows_figure(rows, titles, place=eye)
 plt.show()
 
 # %% [markdown]
@@ -450,7 +456,8 @@ found = {
     "gamma 0.1": weight_gradients(0.1),
     "gamma 1e-5": weight_gradients(1e-5),
 }
-viz.signal_figure(found, x=range(1, 25), log=["weight gradient"])
+panels = viz.panels_of(found)
+viz.lines_figure(panels, range(1, 25), "block", log=["weight gradient"])
 plt.show()
 
 # %% [markdown]
@@ -546,7 +553,7 @@ for name, (losses, colors) in results.items():
     pictures[name] = colors.unflatten(-1, (12, 12))
 ends = {name: losses[-1] for name, (losses, _) in results.items()}
 print("pre-norm is ahead:", ends["pre-norm"] < ends["gamma 1e-5"])
-viz.mosaic_figure(pictures)
+viz.compare_figure(pictures)
 plt.show()
 
 # %% [markdown]
@@ -663,7 +670,12 @@ for name, branch in {"attention": one.attn, "FFN": one.mlp}.items():
     after = block.drop_samples(x10, branch, 0.3)
     kept[name] = (after != x10).flatten(1).any(1)  # [10]
     print(name, "kept", int(kept[name].sum()))
-viz.kept_figure(F.avg_pool2d(photos, 3), kept)
+small = F.avg_pool2d(photos, 3)  # faded where the branch is skipped
+shown = {
+    name: torch.where(on[:, None, None, None], small, 0.85 + 0.15 * small)
+    for name, on in kept.items()
+}
+viz.rows_figure(shown)
 plt.show()
 
 # %% [markdown]
@@ -703,7 +715,7 @@ def draw(depth, log10_gamma, residual):
         likeness.append(alike(x))
     powers = torch.tensor(norms).log10().tolist()
     run = {"token norm, power of ten": powers, "alike": likeness}
-    figure = viz.signal_figure({"cat": run})
+    figure = viz.lines_figure(viz.panels_of({"cat": run}), xlabel="block")
     figure.axes[0].set(xlim=(0, 32), ylim=(-4, 3))
     figure.axes[1].set(xlim=(0, 32), ylim=(0, 1.05))
     return figure

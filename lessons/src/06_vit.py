@@ -451,7 +451,7 @@ for norm, label in [(False, "raw"), (True, "normed")]:
 raw = lengths["patches, raw"]
 assert raw == sorted(raw)
 print(f"raw patches, first to last block: {raw[0]:.0f} to {raw[-1]:.0f}")
-viz.depth_figure(lengths, "mean length of a token")
+viz.lines_figure({"": lengths}, None, "after block", "mean length of a token")
 plt.show()
 
 # %% [markdown]
@@ -626,11 +626,10 @@ spoiled.blocks[5].mlp.fc1.bias[0] += 0.1
 wanted, _ = after_blocks(theirs, photo)
 same = differences(wanted, after_blocks(ours, photo)[0])
 changed = differences(wanted, after_blocks(spoiled, photo)[0])
-viz.depth_figure(
-    {"ours": same, "one number changed in block 5": changed},
-    "largest difference",
-    floor=1e-8,
-)
+lines = {"ours": same, "one number changed in block 5": changed}
+lines = {name: [max(v, 1e-8) for v in line] for name, line in lines.items()}
+title = "largest difference, at least 1e-8"
+viz.lines_figure({title: lines}, xlabel="after block", log=[title])
 plt.show()
 
 # %% [markdown]

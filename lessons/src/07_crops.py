@@ -453,7 +453,7 @@ after = {
     "blur, sigma 2": fast.gaussian_blur(photo, torch.tensor([2.0])),
     "solarised": fast.random_solarize(photo, 1.0, draw),
 }
-viz.changes_figure({name: x[0] for name, x in after.items()})
+viz.compare_figure({name: x[0] for name, x in after.items()}, columns=5)
 plt.show()
 
 # %% [markdown]
@@ -521,7 +521,10 @@ def views(canvas, sizes, c, draw):
     large = torch.cat([first, second])  # [2 B, 3, g, g]
     local = cut(c.local_crops_number, c.local_crops_scale, c.local_crops_size)
     local = blur(local, c.blur_prob[2])  # [L B, 3, l, l]
-    return [augmentations.normalize(x, c) for x in (large, local)]
+    return [
+        augmentations.normalize(x, c.rgb_mean, c.rgb_std)
+        for x in (large, local)
+    ]
 
 
 mine = views(canvas, sizes, c, torch.Generator().manual_seed(2))
@@ -766,7 +769,7 @@ for n in range(3):
     rows |= {f"good {n}: G1": good[0, n], f"good {n}: G2": good[1, n]}
 for n in range(3):
     rows |= {f"bad {n}: G1": bad[n, 0], f"bad {n}: G2": bad[n, 1]}
-viz.changes_figure(rows, columns=6)
+viz.compare_figure(rows, columns=6)
 plt.show()
 
 # %% [markdown]

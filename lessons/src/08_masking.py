@@ -142,8 +142,8 @@ for ratio in ratios:
         masks = hide(counts, torch.Generator().manual_seed(3))
         runs[name].append(error(images, pixels(masks)))
     print(f"{ratio:.0%}:", {n: round(e[-1], 2) for n, e in runs.items()})
-runs = {name: {"error of the paint": e} for name, e in runs.items()}
-viz.signal_figure(runs, x=ratios, xlabel="share of hidden patches")
+panels = {"error of the paint": runs}
+viz.lines_figure(panels, ratios, "share of hidden patches")
 plt.show()
 
 # %% [markdown]
@@ -276,9 +276,9 @@ counts = [int(mask.sum()) for mask in steps]
 print("hidden after each step:", counts)
 cat = images[:1].expand(len(steps), -1, -1, -1)
 titles = [f"block {i + 1}: {n}" for i, n in enumerate(counts[:-1])]
-viz.masked_figure(
-    cat, torch.stack(steps), [*titles, f"the rest: {counts[-1]}"]
-)
+titles.append(f"the rest: {counts[-1]}")
+seen = viz.masks.covered(cat, torch.stack(steps))
+viz.compare_figure(dict(zip(titles, seen, strict=True)))
 plt.show()
 
 # %% [markdown]
@@ -377,8 +377,8 @@ for _ in range(40):
     drawn.append(int(((0.1 + 0.4 * ratio) * 196 * (coin < 0.5)).long().sum()))
 print("ladder: M from", min(ladder), "to", max(ladder))
 print("drawn:  M from", min(drawn), "to", max(drawn))
-runs = {"ladder": {"M": ladder}, "drawn": {"M": drawn}}
-viz.signal_figure(runs, xlabel="batch")
+runs = {"ladder": ladder, "drawn": drawn}
+viz.lines_figure({"M": runs}, xlabel="batch")
 plt.show()
 
 # %% [markdown]
@@ -421,7 +421,8 @@ titles = [
     for i, n in enumerate(masks.sum(1).tolist())
 ]
 small = F.interpolate(crops, (60, 60), mode="bilinear", antialias=True)
-viz.masked_figure(small, masks.view(8, 12, 12), titles, columns=4, width=6.0)
+seen = viz.masks.covered(small, masks.view(8, 12, 12))
+viz.compare_figure(dict(zip(titles, seen, strict=True)), 6.0, columns=4)
 plt.show()
 
 # %% [markdown]

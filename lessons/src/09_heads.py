@@ -283,10 +283,11 @@ for K in [6, 24]:
     torch.manual_seed(1)
     random_head = DINOHead(192, K, hidden_dim=128, bottleneck_dim=32)
     favourites = random_head(patches).argmax(dim=1)  # [N]
-    maps[f"K = {K}, random"] = favourites.view(32, 32)
+    painted = viz.prototype_colors(K)[favourites]  # [N, 3]
+    maps[f"K = {K}, random"] = painted.T.view(3, 32, 32)
     more = len(favourites.unique()) > K / 2
     print(f"K = {K}: more than half are somebody's favourite: {more}")
-viz.favourites_figure(F.avg_pool2d(cup, 2)[0], maps)
+viz.compare_figure({"": F.avg_pool2d(cup, 2)[0], **maps}, width=9)
 plt.show()
 
 # %% [markdown]

@@ -306,7 +306,7 @@ for name, (log, _) in runs.items():
     tens = torch.tensor(log).view(20, 10, 3).mean(dim=1)  # [20, 3]
     columns = tens.T.tolist()
     curves[name] = dict(zip(["per crop", "used", "KL"], columns, strict=True))
-viz.signal_figure(curves, x=range(5, 200, 10), xlabel="step")
+viz.lines_figure(viz.panels_of(curves), range(5, 200, 10), "step")
 plt.show()
 
 # %% [markdown]
@@ -517,7 +517,7 @@ for temp in [0.04, 0.07, 0.1]:
     names = ["smallest column", "largest column"]
     both = zip(*ends, strict=True)
     history[f"T {temp}"] = dict(zip(names, both, strict=True))
-viz.signal_figure(history, xlabel="rounds", log=names)
+viz.lines_figure(viz.panels_of(history), xlabel="rounds", log=names)
 plt.show()
 
 # %% [markdown]

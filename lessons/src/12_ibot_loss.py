@@ -150,7 +150,8 @@ print("KL of the whole crop is 0:", bool(largest < 1e-5))
 hole = mask.view(16, 16)
 inside, outside = gap[mask].mean(), gap[~mask].mean()
 print(f"half hidden: KL inside {inside:.2f}, outside {outside:.2f}")
-viz.patch_maps_figure(person[0], hole, maps, width=6.5)
+panels = {"what the student sees": viz.masks.covered(person[0], hole)} | maps
+viz.compare_figure(panels, width=6.5, scale="shared")
 plt.show()
 
 # %% [markdown]
@@ -207,7 +208,8 @@ with torch.no_grad():
     teacher_scores = teacher["ibot_head"](rows[0])
     student_scores = student["ibot_head"](rows[1])
 print("rows", list(rows[0].shape), "scores", list(student_scores.shape))
-viz.masked_figure(crops[2:7], masks.view(16, 8, 8)[2:7], [""] * 5, width=6)
+few = viz.masks.covered(crops[2:7], masks.view(16, 8, 8)[2:7])
+viz.rows_figure([few], width=6)
 plt.show()
 
 # %% [markdown]
@@ -422,8 +424,7 @@ for share in shares:
     value = ratio["divide by all"][-1]
     print(f"{share:.0%} masked: {value:.3f} ln K", end="")
     print(f", scores {list(z.shape)}")
-runs = {way: {"loss / ln K": values} for way, values in ratio.items()}
-viz.signal_figure(runs, x=shares, xlabel="share of masked crops")
+viz.lines_figure({"loss / ln K": ratio}, shares, "share of masked crops")
 plt.show()
 
 # %% [markdown]
@@ -488,7 +489,9 @@ size = F.avg_pool2d(x.grad.abs().sum(dim=1), 8)[0]  # [16, 16]
 print("hidden patches with a gradient: ", int((size[hole] > 0).sum()))
 print("visible patches with a gradient:", int((size[~hole] > 0).sum()))
 scaled = size / size.max()
-viz.patch_maps_figure(person[0], hole, {"gradient": scaled}, width=5.0)
+panels = {"what the student sees": viz.masks.covered(person[0], hole)}
+panels["gradient"] = scaled
+viz.compare_figure(panels, width=5.0, scale="shared")
 plt.show()
 
 # %% [markdown]
@@ -559,7 +562,7 @@ for game, (_, log) in trained.items():
     print(f"{game:12} 0.3 below ln K: {last < ln_K - 0.3}", end="   ")
     print(f"within 0.1 of ln K: {abs(last - ln_K) < 0.1}")
 logs = {game: log for game, (_, log) in trained.items()}
-viz.steps_figure(logs, "nats", {"ln K": ln_K})
+viz.lines_figure(logs, None, "step", "nats", {"ln K": ln_K})
 plt.show()
 
 # %% [markdown]

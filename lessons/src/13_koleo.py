@@ -501,11 +501,8 @@ for d in ways:
 wrong = stored["bfloat16"]
 print("bfloat16, 0.0001: over 3 times as far:", wrong[4] > 3 * ways[4])
 print("bfloat16, a millionth: it is 0:", wrong[6] == 0)
-viz.loglog_figure(
-    ways,
-    {"distance after storing": stored, "gradient": {"1 / distance": pulls}},
-    "distance",
-)
+lines = {"distance after storing": stored, "gradient": {"1 / distance": pulls}}
+viz.lines_figure(lines, ways, "distance", log=lines, xscale="log")
 plt.show()
 
 # %% [markdown]

@@ -137,7 +137,8 @@ for name, p in answers.items():
     share = (p[1:] - p[:-1]).abs().sum(dim=1) / 2  # [119]
     moved[name] = share[20:].mean().item()
     print(name, list(p.shape), "over 5 percent a step:", moved[name] > 0.05)
-viz.opinions_figure(test.images[number], answers)
+maps = {name: p.T for name, p in answers.items()}
+viz.answers_figure(maps, "step", "prototype", test.images[number])
 plt.show()
 
 # %% [markdown]
@@ -439,7 +440,8 @@ for v in [0.02, 0.005]:
     panels[f"the goal moves {v} per step"] = lines
     best = [min(range(7), key=lines[k].__getitem__) for k in list(lines)[2:]]
     print(f"v {v}: best m on paper and measured", [momenta[b] for b in best])
-viz.loglog_figure(memory, panels, "memory 1 / (1 - m), steps")
+lag = "memory 1 / (1 - m), steps"
+viz.lines_figure(panels, memory, lag, log=panels, xscale="log")
 plt.show()
 
 # %% [markdown]
@@ -508,7 +510,7 @@ def classify(seed, momentum, at):
 
 at = list(range(20, 601, 20))
 found = {f"seed {s}": classify(s, 0.98, at) for s in range(3)}
-viz.points_figure(at, found, "step", "accuracy (%)")
+viz.lines_figure(found, at, "step", "accuracy (%)")
 plt.show()
 
 # %% [markdown]
@@ -549,7 +551,7 @@ for name, log in logs.items():
     rows = [found for _, found in log if found]
     knn[name] = {who: [untrained] + [r[who] for r in rows] for who in rows[0]}
 marks = {"untrained": untrained}
-viz.points_figure([0, *measured_at], knn, "step", "k-NN (%)", marks)
+viz.lines_figure(knn, [0, *measured_at], "step", "k-NN (%)", marks)
 plt.show()
 
 # %% [markdown]
@@ -615,7 +617,8 @@ for name, momenta in plans.items():
     print(
         f"{name:8} mean age {age:5.1f}, last 50 steps {inside[-50:].sum():.3f}"
     )
-viz.schedules_figure({"momentum": plans, "weight in the last teacher": counts})
+lines = {"momentum": plans, "weight in the last teacher": counts}
+viz.lines_figure(lines, xlabel="iteration")
 plt.show()
 
 # %% [markdown]

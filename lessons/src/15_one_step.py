@@ -361,9 +361,9 @@ print(inspect.getsource(Arch.get_student_output))
 # loops?
 
 # %%
-given, _ = model.get_teacher_output(batch, TEMP)
-views, local_logits = model.get_student_output(batch)
-losses = model.compute_losses(given, views, local_logits, batch)
+teacher = model.get_teacher_output(batch, TEMP)
+student = model.get_student_output(batch)
+losses = model.compute_losses(teacher, student, batch)
 names = ["local", "global", "koleo", "ibot"]
 for mine, (name, theirs) in zip(names, losses.items(), strict=True):
     torch.testing.assert_close(slow[mine], theirs, atol=1e-4, rtol=1e-4)
@@ -390,15 +390,15 @@ tensors = {
     "teacher_hidden": seen,
     "teacher_cls_logits": model.teacher["dino_head"](out["x_norm_clstoken"]),
     "teacher_patch_logits": model.teacher["ibot_head"](seen),
-    "cls_targets": given.cls,
-    "patch_targets": given.patches,
+    "cls_targets": teacher.cls_centered,
+    "patch_targets": teacher.masked_patch_centered,
     "student_cls": all_cls,
     "student_hidden": patches[batch.mask_indices_list],
     "student_cls_logits": logits,
-    "student_patch_logits": views.patch_logits,
-    "global_logits": views.cls_logits,
-    "local_logits": local_logits,
-    "global_cls": views.cls,
+    "student_patch_logits": student.masked_patch_after_head,
+    "global_logits": student.cls_after_head,
+    "local_logits": student.local_cls_after_head,
+    "global_cls": student.cls_pre_head,
 }
 shapes = {name: list(x.shape) for name, x in tensors.items()}
 weights = [0.75, 0.25, 0.2, 1.0]
@@ -519,8 +519,9 @@ def part_of(batch, pictures):
 
 
 halves = [part_of(batch, slice(0, 3)), part_of(batch, slice(3, 6))]
-kept = model.get_teacher_output(halves[0], TEMP)[0].cls  # [2, 3, 64]
-print("same targets:", torch.allclose(kept, given.cls[:, :3], atol=1e-2))
+kept = model.get_teacher_output(halves[0], TEMP).cls_centered  # [2, 3, 64]
+same = torch.allclose(kept, teacher.cls_centered[:, :3], atol=1e-2)
+print("same targets:", same)
 for name in ["koleo_loss", "dino_local_crops_loss"]:
     two = sum(model(half, TEMP)[1][name] for half in halves) / 2
     print(f"{name:22} whole {losses[name]:.4f}, two halves {two:.4f}")
@@ -613,7 +614,7 @@ print(
     f"teacher / student after 2: {way['teacher'][2] / way['student'][2]:.2f}"
 )
 print("lr of steps 0, 1:", run.schedules.lr[:2].round(4).tolist())
-viz.steps_figure({"distance from the start": way}, "norm")
+viz.lines_figure({"distance from the start": way}, None, "step", "norm")
 plt.show()
 
 # %% [markdown]
@@ -736,7 +737,7 @@ for name, lines in history.items():
         f"DINO below 3.9: {lines['DINO local'][-1] < 3.9}",
     )
 marks = {"ln 64": float(torch.tensor(64.0).log()), "ln (64 / 12)": floor}
-viz.steps_figure(history, "nats", marks)
+viz.lines_figure(history, None, "step", "nats", marks)
 plt.show()
 
 # %% [markdown]

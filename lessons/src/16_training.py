@@ -108,7 +108,7 @@ for lr in [1e-7, 1e-3, 1.0]:
     log = go(fresh(how | {"train.iterations": 40}), 40)
     spread[f"lr {lr}"] = [float(step["feature_spread"]) for step in log]
     loss[lr] = float(log[-1]["dino_global_crops_loss"])
-viz.steps_figure({"three constant rates": spread}, "feature spread")
+viz.lines_figure({"feature spread": spread}, xlabel="step")
 plt.show()
 
 # %% [markdown]
@@ -188,7 +188,8 @@ print(inspect.getsource(schedules.linear_warmup_cosine_decay))
 v1 = schedules.cosine_schedule(1, 0.2, 6, warmup_iters=2)
 print("v1", v1.round(4).tolist())
 print("v2", package.round(4).tolist())
-viz.schedules_figure({"six iterations": {"v1": v1, "v2": package}})
+plans = {"v1": v1, "v2": package}
+viz.lines_figure({"six iterations": plans}, xlabel="iteration")
 plt.show()
 
 # %% [markdown]
@@ -239,10 +240,13 @@ for name, (recipe, batch) in recipes.items():
         config.load_config(recipe, size)
     )
 titles = ["lr", "weight_decay", "teacher_temp", "momentum"]
-table = {t: {n: vars(s)[t] for n, s in runs.items()} for t in titles}
+table = {
+    t: {n: viz.percent_of_run(vars(s)[t]) for n, s in runs.items()}
+    for t in titles
+}
 for name, s in runs.items():
     print(f"{name}: {len(s.lr):,} iterations, peak {s.lr.max():.2e}")
-viz.schedules_figure(table)
+viz.lines_figure(table, xlabel="percent of the run")
 plt.show()
 
 # %% [markdown]
@@ -434,7 +438,7 @@ for name, limit in {"no clipping": 1e9, "clipped at 3": 3.0}.items():
     path = adamw(torch.zeros(1), grads, lr=1.0, decay=0.0)
     steps[name] = (path[:-1] - path[1:]).flatten().tolist()
 print("step 60:", {name: round(s[60], 2) for name, s in steps.items()})
-viz.steps_figure({"length of a step": steps}, "times lr")
+viz.lines_figure({"length of a step, times lr": steps}, xlabel="step")
 plt.show()
 
 # %% [markdown]
@@ -476,7 +480,7 @@ changes = {
 demo = config.load_config("demo", changes)
 run = train.make_state(demo, CPU)
 table = {title: {"demo": vars(run.schedules)[title]} for title in titles}
-viz.schedules_figure(table, {"warm-up ends": 20})
+viz.lines_figure(table, xlabel="iteration", upright={"warm-up ends": 20})
 plt.show()
 
 # %% [markdown]
@@ -492,7 +496,7 @@ def plan(warmup, end, tail):
     values = schedules.linear_warmup_cosine_decay(
         0, 2e-3, end * 2e-3, warmup, 200, 200 - warmup - tail
     )
-    return viz.schedules_figure({"lr": {"plan": values}})
+    return viz.lines_figure({"lr": {"plan": values}}, xlabel="iteration")
 
 
 viz.explore(

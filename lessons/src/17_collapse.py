@@ -414,7 +414,8 @@ stored = {name: curves(logs) for name, logs in runs.items()}
 
 
 def show(*names):
-    return viz.monitors_figure({name: stored[name] for name in names}, STEPS)
+    panels = viz.panels_of({name: stored[name] for name in names})
+    return viz.lines_figure(panels, range(0, STEPS + 1, EVERY), "step")
 
 
 show("healthy", "no centring", "no sharpening")
@@ -455,7 +456,7 @@ for name in ["healthy", "no sharpening", "no KoLeo"]:
 
 # %%
 names = ["healthy", "no centring", "no sharpening", "no KoLeo"]
-answers = {name: runs[name][0][-1]["raw"][:48] for name in names}
+answers = {name: runs[name][0][-1]["raw"][:48].sqrt() for name in names}
 viz.answers_figure(answers)
 plt.show()
 
@@ -488,7 +489,9 @@ def effective_rank(features):
 last = {name: logs[0][-1]["features"] for name, logs in runs.items()}
 last = {"untrained": runs["healthy"][0][0]["features"], **last}
 names = ["untrained", "healthy", "no KoLeo"]
-viz.directions_figure({name: shares(last[name])[:8] for name in names})
+first = {name: shares(last[name])[:8] for name in names}
+bars = {"share of the variance": first}
+viz.bars_figure(bars, xlabel="direction", start=1)
 plt.show()
 
 # %% [markdown]
@@ -684,7 +687,8 @@ def draw(switch, seed):
         name: {title: [lines[seed]] for title, lines in plots.items()}
         for name, plots in pair.items()
     }
-    return viz.monitors_figure(one, STEPS)
+    looked = range(0, STEPS + 1, EVERY)
+    return viz.lines_figure(viz.panels_of(one), looked, "step")
 
 
 viz.explore(draw, switch=list(runs)[1:], seed=SEEDS)

@@ -114,7 +114,8 @@ torch.testing.assert_close(ours.joined(), joined[:50], atol=1e-4, rtol=0)
 # strong simple form: 8 x 8 pixels, each picture's mean subtracted.
 
 # %%
-PIXELS = [features.pixel_features(p, 8, "picture") for p in (train, test)]
+PIXELS = [features.pixel_features(p, 8) for p in (train, test)]
+PIXELS = [x - x.mean(dim=1, keepdim=True) for x in PIXELS]
 readers = {"raw pixels": tuple(PIXELS)}
 for name, (x, q) in seen.items():
     readers[name] = (x["CLS"], q["CLS"])
@@ -306,7 +307,7 @@ for name, (x, q) in readers.items():
     )
     curves["package's test"][name] = [100 * a for a in clean.values()]
     curves["shuffled"][name] = [100 * a for a in leaky.values()]
-viz.points_figure(KS, curves, "k", "right, %", {"chance": 100 / C})
+viz.lines_figure(curves, KS, "k", "right, %", {"chance": 100 / C})
 plt.show()
 
 # %% [markdown]
@@ -700,8 +701,8 @@ assert torch.equal(result.confusion, both[0])  # of the trained net, plain
 one = torch.full_like(exam_masks, int(exam_masks.flatten().mode().values))
 matrix = segmentation.confusion_matrix(one, exam_masks, C)
 print(f"one class everywhere: mIoU {100 * segmentation.miou(matrix):.0f} %")
-four = {name: m[:4].float() for name, m in drawn.items()}
-viz.map_rows_figure(exam.images[:4], four, 0, 15, "tab20", width=5)
+four = {name: viz.in_colors(m[:4]) for name, m in drawn.items()}
+viz.rows_figure({"": exam.images[:4], **four}, width=5)
 plt.show()
 
 # %% [markdown]
@@ -789,8 +790,8 @@ for name in ["untrained", "place"]:
     noise = lead.std() / len(lead) ** 0.5
     print(f"lead over {name} above 3 x noise: {bool(lead.mean() > 3 * noise)}")
 which = several[:4]
-four = {name: m[which].float() for name, m in grouped.items()}
-viz.map_rows_figure(exam.images[which], four, 0, 15, "tab20", width=4.5)
+four = {name: viz.in_colors(m[which]) for name, m in grouped.items()}
+viz.rows_figure({"": exam.images[which], **four}, width=4.5)
 plt.show()
 
 # %% [markdown]

@@ -226,7 +226,11 @@ for name, net in nets.items():
     far = [(n > 3 * n.median()).float().mean().item() for n in norms[name]]
     print(f"{name:9} above 3 medians, under 1 %: {[f < 0.01 for f in far]}")
     print(f"{'':9} none at all:                {[f == 0 for f in far]}")
-viz.norms_figure(norms)
+panels = {
+    f"layer {i}": {name: x[i] / x[i].median() for name, x in norms.items()}
+    for i in LAYERS
+}
+viz.histogram_figure(panels, "length / median", 0, 6, limit=3)
 plt.show()
 
 # %% [markdown]
@@ -383,7 +387,8 @@ for name in ["last layer", "rollout"]:
     r = [torch.corrcoef(torch.stack(p))[0, 1].item() for p in pairs]
     print(f"{name:10} rank correlation", [round(c, 1) for c in r])
 maps = {name: values.view(3, 16, 16) for name, values in rows.items()}
-viz.map_rows_figure(seen[shown], maps, width=4.5)
+pictures = {"": seen[shown]}
+viz.rows_figure(pictures | maps, width=4.5, scale="positive")
 plt.show()
 
 # %% [markdown]

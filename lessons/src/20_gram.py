@@ -30,11 +30,12 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import datasets, loaders, photographs, scenes
+from dinolite.data import datasets, loaders, photographs
 from dinolite.eval import features, knn, segmentation
 from dinolite.models import pretrained
 from dinolite.train import cosine_lr_scheduler, gram, ssl_meta_arch, train
 from dinolite_course import check, figures as viz, progress
+from dinolite_course.measures import collages
 
 # %% [markdown]
 # Some short names.
@@ -63,7 +64,7 @@ plt.show()
 # each from another photograph, all from parts that training never touched.
 
 # %%
-tiles, named = scenes.make_collages(40, "test", seed=22, tile=64)
+tiles, named = collages.make_collages(40, "test", seed=22, tile=64)
 masks = named.repeat_interleave(64, dim=1).repeat_interleave(64, dim=2)
 where = segmentation.patch_labels(masks, (16, 16), len(photographs.CLASSES))
 print(
@@ -106,7 +107,7 @@ def judge(net):
     found = patches.mT.unflatten(2, (16, 16))
     return {
         "k-NN": right,
-        "AUC": segmentation.patch_similarity_auc(found, where),
+        "AUC": collages.patch_similarity_auc(found, where),
         "cosine to CLS": (patches @ cls).mean().item(),
     }
 
@@ -125,17 +126,16 @@ snapshots = [pretrained.load(name) for name in NAMES]
 early, late = snapshots[2:]
 untrained = train.make_state(config.load_config("tiny"), CPU).model
 untrained = judge(untrained.teacher["backbone"])
-raw = segmentation.patch_similarity_auc(
+raw = collages.patch_similarity_auc(
     segmentation.pixel_patches(tiles, 8) - 0.5, where
 )
 natural = [judge(net) for net in snapshots]
 lines = {
-    name: {"one run": (STEPS, [found[name] for found in natural])}
-    for name in natural[0]
+    name: {"one run": [found[name] for found in natural], "untrained": value}
+    for name, value in untrained.items()
 }
-marks = {name: {"untrained": value} for name, value in untrained.items()}
-marks["AUC"]["raw pixels"] = raw
-viz.measures_figure(lines, marks)
+lines["AUC"]["raw pixels"] = raw
+viz.lines_figure(lines, STEPS, "step")
 plt.show()
 
 # %% [markdown]
@@ -225,11 +225,12 @@ print("larger ones ", list(first.gram_teacher_crops.shape))
 def pull(model):
     usual, total = model.compute_losses, model.combine
 
-    def compute_losses(targets, views, local, batch):
-        scores = model.student["dino_head"](views.patches) / 0.1  # [2B, N, K]
-        wanted = targets.cls.flatten(0, 1)[:, None]  # [2B, 1, K]
+    def compute_losses(teacher, student, batch, gram=None):
+        patches = student.patch_pre_head  # [2B, N, D]
+        scores = model.student["dino_head"](patches) / 0.1  # [2B, N, K]
+        wanted = teacher.cls_centered.flatten(0, 1)[:, None]  # [2B, 1, K]
         asked = -(wanted * scores.log_softmax(dim=-1)).sum(dim=-1).mean()
-        return usual(targets, views, local, batch) | {"pull": asked}
+        return usual(teacher, student, batch, gram) | {"pull": asked}
 
     def combine(losses, local, gram):
         return total(losses, local, gram) + PULL * losses["pull"]
@@ -295,7 +296,8 @@ seen = {
     "pulled": maps_of(pulled.model.teacher["backbone"]),
 }
 first = {name: x[ONE] for name, x in seen.items()}
-viz.framed_figure(tiles[ONE], similar(first, PATCH), PATCH, width=6)
+shown = {"": tiles[ONE], **similar(first, PATCH)}
+viz.compare_figure(shown, width=6, patch=PATCH)
 plt.show()
 
 # %% [markdown]
@@ -424,7 +426,7 @@ sorted_tables = {
     name: table(x[ONE].flatten(1).mT[order]) for name, x in seen.items()
 }
 gap = sorted_tables["pulled"] - sorted_tables["early"]
-viz.tables_figure(sorted_tables | {"difference": gap}, width=6)
+viz.compare_figure(sorted_tables | {"difference": gap}, width=6)
 plt.show()
 
 # %% [markdown]
@@ -528,7 +530,7 @@ lines = {
     | {name: ([40, 80], [end[m], found[m]]) for name, found in ends.items()}
     for m in start
 }
-viz.measures_figure(lines)
+viz.lines_figure(lines, xlabel="step")
 plt.show()
 
 # %% [markdown]
@@ -555,7 +557,8 @@ print("cosine to CLS lower by 0.1:  ", down > 0.1)
 
 # %%
 first = {name: x[ONE] for name, x in seen.items()}
-viz.framed_figure(tiles[ONE], similar(first, PATCH), PATCH)
+shown = {"": tiles[ONE], **similar(first, PATCH)}
+viz.compare_figure(shown, width=9, patch=PATCH)
 plt.show()
 
 # %% [markdown]
@@ -596,7 +599,7 @@ rows = maps_of(early, double).flatten(2).mT  # [40, 1024, 64]
 print("rows", list(rows.shape), end=" ")
 rows = gram.resize_patches(rows, 256, setup.gram)
 print("resized", list(rows.shape))
-big = segmentation.patch_similarity_auc(rows.mT.unflatten(2, (16, 16)), where)
+big = collages.patch_similarity_auc(rows.mT.unflatten(2, (16, 16)), where)
 print("AUC higher by 0.04:", big > start["AUC"] + 0.04)
 print(inspect.getsource(gram.resize_patches))
 
@@ -717,7 +720,8 @@ chosen = {name: x[:8] for name, x in seen.items()}
 def draw(collage, row, column):
     found = {name: x[collage] for name, x in chosen.items()}
     patch = (row, column)
-    return viz.framed_figure(tiles[collage], similar(found, patch), patch)
+    shown = {"": tiles[collage], **similar(found, patch)}
+    return viz.compare_figure(shown, width=9, patch=patch)
 
 
 viz.explore(

@@ -137,15 +137,12 @@ def likeness(x, place):  # [D, h, w] -> [h, w]
     return viz.similarity_map(x[None], row, column)[0]
 
 
-viz.resolutions_figure(
-    {f"{side} px": images[side][cat] for side in SIDES},
-    {
-        name: [likeness(maps[side][name][cat], place) for side in SIDES]
-        for name in maps[64]
-    },
-    place,
-    width=4.2,
-)
+titles = [f"{side} px" for side in SIDES]
+rows = {"": [images[side][cat] for side in SIDES]} | {
+    name: [likeness(maps[side][name][cat], place) for side in SIDES]
+    for name in maps[64]
+}
+viz.rows_figure(rows, titles, width=4.2, place=place)
 plt.show()
 
 # %% [markdown]
@@ -328,9 +325,8 @@ colours = {}
 for name in nets:
     together = [enlarged(maps[side][name][cat]) for side in SIDES]
     colours[name] = list(viz.pca_rgb(torch.stack(together)))
-viz.resolutions_figure(
-    {f"{side} px": images[side][cat] for side in SIDES}, colours, width=3.6
-)
+rows = {"": [images[side][cat] for side in SIDES], **colours}
+viz.rows_figure(rows, titles, width=3.6)
 plt.show()
 
 # %% [markdown]
@@ -504,15 +500,12 @@ print(f"on its side: cosine {cosine:.2f}, found {share:.2f}")
 cup, spot = WIDE.index("coffee"), (0.66, 0.3)
 ends = [64, 256]
 at = {side: patches_of(wides[side][cup : cup + 1]) for side in ends}
-viz.resolutions_figure(
-    {f"{s} x {s * 3 // 2} px": wides[s][cup] for s in ends},
-    {
-        name: [likeness(at[side][name][0], spot) for side in ends]
-        for name in ["untrained", "trained"]
-    },
-    spot,
-    width=4,
-)
+rows = {"": [wides[side][cup] for side in ends]} | {
+    name: [likeness(at[side][name][0], spot) for side in ends]
+    for name in ["untrained", "trained"]
+}
+titles = [f"{side} x {side * 3 // 2} px" for side in ends]
+viz.rows_figure(rows, titles, width=4, place=spot)
 plt.show()
 
 # %% [markdown]
@@ -600,7 +593,8 @@ for name, net in nets.items():
             line.setdefault(name, []).append(cosine)
 for token, line in lines.items():
     print(token, {n: [f"{c:.2f}" for c in cs] for n, cs in line.items()})
-viz.lines_figure(FACTORS, lines, "box times", doubling=True, width=7)
+look = {"xscale": "doubling", "width": 7}
+viz.lines_figure(lines, FACTORS, "box times", "cosine", **look)
 plt.show()
 
 # %% [markdown]
@@ -686,7 +680,7 @@ curves = {
     title: {part: [n[part] for n in ns] for part in ns[0]}
     for title, ns in ways.items()
 }
-viz.loglog_figure(T, curves, "tokens")
+viz.lines_figure(curves, T, "tokens", log=curves, xscale="log")
 plt.show()
 
 # %% [markdown]
@@ -845,7 +839,7 @@ def draw(size, row, column, photograph):
     g = size // 8
     named = {name: likeness(m[0], at) for name, m in patches_of(x).items()}
     patch = (int(at[0] * g), int(at[1] * g))
-    return viz.relative_position_figure(x[0], named, [patch])
+    return viz.compare_figure({"the patch": x[0], **named}, patch=patch)
 
 
 viz.explore(

@@ -709,7 +709,7 @@ for name, (model, shown, how) in seen.items():
     maps[name] = attention[:, 0, -side * side :].unflatten(1, (side, side))
     even = bool(maps[name].amax() < 2 * maps[name].mean())
     print(f"{name:16} {list(maps[name].shape)}, nearly even: {even}")
-viz.map_rows_figure(small, maps, vmin=0, width=7)
+viz.rows_figure({"": small, **maps}, width=7, scale="positive")
 plt.show()
 
 # %% [markdown]

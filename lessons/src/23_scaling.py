@@ -120,7 +120,8 @@ gaps = {
 relative = {
     k: [a / b for a, b in zip(g, x, strict=True)] for k, g in gaps.items()
 }
-viz.loglog_figure(x, {"gap": gaps, "gap / number": relative}, "number")
+lines = {"gap": gaps, "gap / number": relative}
+viz.lines_figure(lines, x, "number", log=lines, xscale="log")
 plt.show()
 
 # %% [markdown]
@@ -187,7 +188,7 @@ for name in ["float32", "float16", "bfloat16"]:
         path.append(total.item())
     print(f"{name:8} {path[-1]:.0f}")
 print("torch.sum", torch.ones(4096, dtype=BF16).sum().item())
-viz.steps_figure({"adding 1": counts}, "sum")
+viz.lines_figure({"sum": counts}, xlabel="adding 1, times")
 plt.show()
 
 # %% [markdown]
@@ -663,7 +664,7 @@ whole = load_config("demo", [*everyone, "train.batch_size_per_gpu=8"])
 one = processes.rehearse(whole, processes.pictures(whole), steps=4)
 half = [*everyone, "train.batch_size_per_gpu=4"]
 variants = {"DDP": [*half, "train.parallel=ddp"]}
-if parallel.can_share_on_cpu():
+if parallel.can_shard_on_cpu():
     variants["FSDP2"] = [*half, "train.parallel=fsdp2"]
 variants["own neighbours"] = [*half, "dino.koleo_loss_distributed=false"]
 two = processes.with_processes(2, "demo", variants, steps=4)
@@ -689,7 +690,7 @@ print("bit for bit:", processes.difference(two["DDP"], one) == 0)
 print("own neighbours = one process:", close("own neighbours"))
 lines = {"one process": one, **two}
 lines = {k: [s["total_loss"] for s in r.said] for k, r in lines.items()}
-viz.steps_figure({"recipe demo": lines}, "total loss")
+viz.lines_figure({"total loss": lines}, xlabel="step")
 plt.show()
 
 # %% [markdown]

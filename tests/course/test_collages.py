@@ -1,15 +1,86 @@
-"""Collage scores at their ends: features that know the tile, and features that know nothing."""
+"""Collages; pair AUC against scikit-learn; and collage scores at their ends: features that know the
+tile, and features that know nothing."""
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from sklearn import metrics
 from torch import Tensor
 
-from dinolite.data.scenes import make_collages
-from dinolite.eval.segmentation import patch_similarity_auc
+from dinolite.data.photographs import make_windows
+from dinolite.data.scenes import SIDE
 from dinolite_course.measures import collages
-from dinolite_course.measures.collages import TILE, auc_at_same_distance, collage_scores
+from dinolite_course.measures.collages import (
+    TILE,
+    auc,
+    auc_at_same_distance,
+    collage_scores,
+    make_collages,
+    patch_similarity_auc,
+)
 
 PATCH = 4
+
+
+def test_a_collage_has_four_photographs_in_their_places() -> None:
+    images, labels = make_collages(50, "test", 8, 24)
+    windows, photographs = make_windows(6 * 50 + 64, "test", 8, 24, SIDE)
+    assert images.shape == (50, 3, 48, 48) and labels.shape == (50, 2, 2)
+    assert all(len(four.unique()) == 4 for four in labels)
+    for image, four in zip(images, labels, strict=True):
+        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            tile = image[:, 24 * i : 24 * i + 24, 24 * j : 24 * j + 24]
+            same = (windows == tile).flatten(1).all(1)
+            assert (photographs[same] == four[i, j]).all() and same.any()
+
+
+def test_no_collages_are_none() -> None:
+    with pytest.raises(ValueError, match="n="):
+        make_collages(0, "train", 1, 32)
+    with pytest.raises(ValueError, match="split='val'"):
+        make_collages(3, "val", 1, 32)
+
+
+@pytest.mark.parametrize("kinds", [3, 1000])
+def test_auc_is_that_of_scikit_learn(kinds: int) -> None:
+    """Scores of three kinds: nearly all pairs tie."""
+    scores, positive = torch.randint(0, kinds, (150,)) / kinds, torch.rand(150) < 0.3
+    expected = metrics.roc_auc_score(positive.numpy(), scores.numpy())
+    assert float(auc(scores[positive], scores[~positive])) == pytest.approx(expected)
+
+
+def slow_auc(x: Tensor, y: Tensor) -> float:
+    """All pairs of labelled patches [D, h, w] of one picture."""
+    x, y = x.flatten(1).T, y.flatten()
+    pairs = [(a, b) for b in range(len(y)) for a in range(b) if y[a] >= 0 and y[b] >= 0]
+    same = [bool(y[a] == y[b]) for a, b in pairs]
+    cosines = [float(F.cosine_similarity(x[a], x[b], dim=0)) for a, b in pairs]
+    return float(metrics.roc_auc_score(same, cosines))
+
+
+def test_similarity_auc_is_the_mean_of_the_pictures() -> None:
+    """Unequal numbers of pairs; patches of unequal lengths, of which cosines know nothing."""
+    labels = torch.randint(0, 3, (3, 3, 4))
+    labels[1, :2] = -1
+    labels[1, 2] = torch.tensor([0, 0, 1, 2])
+    labels[2, 0, 1] = -1
+    x = torch.randn(3, 6, 3, 4) + 2 * F.one_hot(labels.clamp(min=0), 6).permute(0, 3, 1, 2)
+    x = x * (torch.rand(3, 1, 3, 4) * 9 + 0.1)
+    values = [slow_auc(*one) for one in zip(x, labels, strict=True)]
+    assert patch_similarity_auc(x, labels) == pytest.approx(np.mean(values))
+
+
+def test_pictures_with_pairs_of_one_kind_only_are_left_out() -> None:
+    """All the same, all different, no label; what remains is told apart perfectly."""
+    labels = torch.tensor([[[0, 0, 0]], [[0, 1, 2]], [[-1, -1, -1]], [[1, 1, 0]]])
+    x = torch.randn(4, 2, 1, 3)
+    x[3, :, 0] = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
+    assert patch_similarity_auc(x, labels) == 1
+    x[3, :, 0] = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.1]])  # equal ones at a right angle
+    assert patch_similarity_auc(x, labels) == 0
+    with pytest.raises(ValueError, match="labels has no picture"):
+        patch_similarity_auc(x[:3], labels[:3])
 
 
 @pytest.fixture

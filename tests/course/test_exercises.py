@@ -4,7 +4,6 @@ import ast
 import json
 import math
 import runpy
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -280,8 +279,6 @@ def test_a_slip_must_be_an_edit_of_the_solution() -> None:
 
 def test_solutions_are_made_from_the_exercises() -> None:
     for lesson in lesson_numbers():
-        if "EXERCISES" in vars(import_module(f"dinolite_course.exercises.e{lesson}")):
-            continue  # not yet written as slips
         page = (LESSONS / "solutions" / f"{lesson}.py").read_text("utf8")
         assert page == solutions(lesson), "run `python -m tools.solutions`"
 

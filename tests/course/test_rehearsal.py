@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dinolite.config import load_config
-from dinolite.parallel import can_share_on_cpu
+from dinolite.parallel import can_shard_on_cpu
 from dinolite_course.processes import difference, pictures, rehearse, with_processes
 from tests.tiny_run import TINY
 
@@ -28,7 +28,7 @@ def test_one_process() -> None:
 def test_two_processes() -> None:
     half = [*SHARED, "train.batch_size_per_gpu=2"]
     variants = {"DDP": half, "alone": [*half, "dino.koleo_loss_distributed=false"]}
-    if can_share_on_cpu():
+    if can_shard_on_cpu():
         variants["FSDP2"] = [*half, "train.parallel=fsdp2"]
     config = load_config("demo", SHARED)
     one = rehearse(config, pictures(config), 2)

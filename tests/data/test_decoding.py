@@ -131,6 +131,26 @@ def test_exif_orientation(
     assert read[:, green[0], green[1]].tolist() == [0, 255, 0]
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("image_size", [None, 20])
+def test_every_format_is_turned_once(
+    tmp_path: Path, orientation: int, image_size: int | None
+) -> None:
+    """TIFF, which Pillow turns when it decodes it, WebP and transparent pictures, as the PNG."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    picture.save(tmp_path / "a.png", exif=exif)
+    expected = read_picture(tmp_path / "a.png", image_size)
+    picture.save(tmp_path / "a.tif", exif=exif)
+    picture.save(tmp_path / "packed.tif", exif=exif, compression="tiff_lzw")
+    picture.save(tmp_path / "a.webp", exif=exif, lossless=True)
+    picture.convert("RGBA").save(tmp_path / "alpha.png", exif=exif)
+    for name in ("a.tif", "packed.tif", "a.webp", "alpha.png"):
+        assert torch.equal(read_picture(tmp_path / name, image_size), expected), name
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize(
     "tags", [b"MM\x00*\x00\x00\xff\xff", b"neither order of bytes", ORIENTATION_UP]

@@ -1,10 +1,10 @@
-"""Mosaics and collages: every pixel comes from the photograph that the mask names."""
+"""Mosaics: every pixel comes from the photograph that the mask names."""
 
 import pytest
 import torch
 
 from dinolite.data.photographs import CLASSES, make_windows
-from dinolite.data.scenes import MAX_REGIONS, SIDE, make_collages, make_mosaics
+from dinolite.data.scenes import MAX_REGIONS, SIDE, make_mosaics
 
 
 def test_a_mosaic_is_made_of_windows() -> None:
@@ -35,21 +35,8 @@ def test_same_arguments_same_mosaics_and_no_pixel_is_shared_between_splits() -> 
     assert not torch.equal(first.images, make_mosaics(5, "train", 7, 32).images)
 
 
-def test_a_collage_has_four_photographs_in_their_places() -> None:
-    images, labels = make_collages(50, "test", 8, 24)
-    windows, photographs = make_windows(6 * 50 + 64, "test", 8, 24, SIDE)
-    assert images.shape == (50, 3, 48, 48) and labels.shape == (50, 2, 2)
-    assert all(len(four.unique()) == 4 for four in labels)
-    for image, four in zip(images, labels, strict=True):
-        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            tile = image[:, 24 * i : 24 * i + 24, 24 * j : 24 * j + 24]
-            same = (windows == tile).flatten(1).all(1)
-            assert (photographs[same] == four[i, j]).all() and same.any()
-
-
-@pytest.mark.parametrize("make", [make_mosaics, make_collages])
-def test_what_cannot_be_made(make: object) -> None:
+def test_what_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="n="):
-        make(0, "train", 1, 32)  # type: ignore[operator]
+        make_mosaics(0, "train", 1, 32)
     with pytest.raises(ValueError, match="split='val'"):
-        make(3, "val", 1, 32)  # type: ignore[operator]
+        make_mosaics(3, "val", 1, 32)

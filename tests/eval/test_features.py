@@ -149,11 +149,9 @@ def test_half_precision_is_averaged_and_returned_in_float32() -> None:
     assert extract_patches(Half(), noise(2, 3, 8, 8)).dtype == torch.float32
 
 
-def test_the_device_is_that_of_the_backbone_unless_given() -> None:
+def test_the_device_is_that_of_the_backbone() -> None:
     backbone, images = Plain().to("meta"), noise(2, 3, 8, 8)
     assert extract_features(backbone, images).cls.device.type == "meta"
-    cpu = torch.device("cpu")
-    assert extract_features(Half().to("meta"), images, device=cpu).cls.device.type == "cpu"
 
 
 def test_a_probe_can_be_trained_on_the_features() -> None:

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
@@ -110,14 +109,6 @@ def test_accuracy_is_that_of_scikit_learn(data) -> None:
     assert len(set(ours.values())) == 3  # or the test could not tell one k from another
 
 
-@pytest.mark.parametrize("top", [2, 3])
-def test_top_accuracy_is_that_of_scikit_learn(data, top: int) -> None:
-    x, y, queries, truth = data
-    shares = theirs(x, y, 90).predict_proba(queries.double().numpy())
-    expected = top_k_accuracy_score(truth.numpy(), shares, k=top)
-    assert knn_accuracy(*data, (90,), top=top)[90] == pytest.approx(expected)
-
-
 def test_leaving_out_the_nearest_is_leaving_out_the_picture_itself(data) -> None:
     """A bank asked for its own pictures, each answered by scikit-learn from all the others."""
     x, y, *_ = data
@@ -142,19 +133,16 @@ def test_of_equal_votes_the_lowest_class_comes_first() -> None:
     """Two neighbours in the same direction, one for class 2 and one for class 1."""
     bank, labels, query = at(10, 10, 200), torch.tensor([2, 1, 0]), at(10)
 
-    def hit(truth: int, top: int) -> float:
-        return knn_accuracy(bank, labels, query, torch.tensor([truth]), (2,), top=top)[2]
+    def hit(truth: int) -> float:
+        return knn_accuracy(bank, labels, query, torch.tensor([truth]), (2,))[2]
 
-    assert [hit(truth, top=1) for truth in (0, 1, 2)] == [0, 1, 0]
-    assert [hit(truth, top=2) for truth in (0, 1, 2)] == [0, 1, 1]
-    assert [hit(truth, top=3) for truth in (0, 1, 2)] == [1, 1, 1]
+    assert [hit(truth) for truth in (0, 1, 2)] == [0, 1, 0]
 
 
-@pytest.mark.parametrize("top", [1, 2, 5])
-def test_a_class_that_the_bank_does_not_know_is_never_right(top: int) -> None:
+def test_a_class_that_the_bank_does_not_know_is_never_right() -> None:
     """Not even where the bank's last class is the nearest."""
     truth = torch.tensor([7, 0])
-    found = knn_accuracy(at(0, 90), torch.tensor([0, 1]), at(90, 0), truth, (2,), top=top)
+    found = knn_accuracy(at(0, 90), torch.tensor([0, 1]), at(90, 0), truth, (2,))
     assert found == {2: 0.5}
 
 

@@ -1,7 +1,5 @@
 """k-NN while a run goes on: which pictures, at which size, and what number comes out."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,7 +44,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> dict:
     """What `load_pictures` finds, by split, and under "asked" what it was asked for."""
     found: dict = {"asked": [], "train": coloured([0, 1], [0, 1]), "test": coloured([2, 0], [2, 0])}
 
-    def load(spec: str, split: str, size: int | None, root: Path | None) -> PictureDataset:
+    def load(spec: str, split: str, size: int | None, root: str | None) -> PictureDataset:
         found["asked"].append((spec, split, size, root))
         return found[split]
 
@@ -72,8 +70,7 @@ def test_another_data_set_or_size_is_loaded(disk: dict, more, spec: str, size: i
     settings = config("data.dataset=a", "data.image_size=8", "data.root=there", *more)
     bank, queries = evaluation_pictures(settings, coloured([0, 1, 2], [0, 1, 2]))
     assert bank is disk["train"] and queries is disk["test"]
-    there = Path("there")
-    assert disk["asked"] == [(spec, "train", size, there), (spec, "test", size, there)]
+    assert disk["asked"] == [(spec, "train", size, "there"), (spec, "test", size, "there")]
 
 
 def test_without_pictures_in_memory_both_splits_are_loaded(disk: dict) -> None:

@@ -64,16 +64,6 @@ def test_pixel_features_are_pixels_from_0_to_1() -> None:
     ).shape == (2, 75)
 
 
-def test_pixels_are_centred_per_picture_or_by_a_given_mean() -> None:
-    images = noise(4, 3, 2, 2)
-    x = images.numpy().reshape(4, 12) / 255
-    own = pixel_features(images, centre="picture").numpy()
-    np.testing.assert_allclose(own, x - x.mean(axis=1, keepdims=True), atol=1e-6)
-    mean = torch.rand(12)
-    given = pixel_features(images, centre=mean).numpy()
-    np.testing.assert_allclose(given, x - mean.numpy(), atol=1e-6)
-
-
 @pytest.mark.parametrize("side", [0, -3])
 def test_pixel_features_need_a_side_of_at_least_1(side: int) -> None:
     with pytest.raises(ValueError, match=f"size = {side}"):

@@ -1,4 +1,4 @@
-"""Classes of patches and pixels: counting against scikit-learn, the probe by hand, pair AUC."""
+"""Classes of patches and pixels: counting against scikit-learn, the probe by hand."""
 
 import math
 from collections import Counter
@@ -13,12 +13,10 @@ from torch import Tensor
 
 from dinolite.eval import segmentation
 from dinolite.eval.segmentation import (
-    auc,
     confusion_matrix,
     iou,
     miou,
     patch_labels,
-    patch_similarity_auc,
     pixel_patches,
     segmentation_probe,
 )
@@ -211,47 +209,3 @@ def test_the_neighbourhood_is_the_mean_of_the_patches_inside_the_picture() -> No
 def test_the_patch_size_has_to_divide_the_picture(patch_size: int) -> None:
     with pytest.raises(ValueError, match=f"patch_size = {patch_size} .* 6 x 8"):
         pixel_patches(torch.zeros(1, 3, 6, 8).byte(), patch_size)
-
-
-# --- do patches of the same thing look alike? ---
-
-
-@pytest.mark.parametrize("kinds", [3, 1000])
-def test_auc_is_that_of_scikit_learn(kinds: int) -> None:
-    """Scores of three kinds: nearly all pairs tie."""
-    scores, positive = torch.randint(0, kinds, (150,)) / kinds, torch.rand(150) < 0.3
-    expected = metrics.roc_auc_score(positive.numpy(), scores.numpy())
-    assert auc(scores, positive) == pytest.approx(expected)
-
-
-def slow_auc(x: Tensor, y: Tensor) -> float:
-    """All pairs of labelled patches [D, h, w] of one picture."""
-    x, y = x.flatten(1).T, y.flatten()
-    pairs = [(a, b) for b in range(len(y)) for a in range(b) if y[a] >= 0 and y[b] >= 0]
-    same = [bool(y[a] == y[b]) for a, b in pairs]
-    cosines = [float(F.cosine_similarity(x[a], x[b], dim=0)) for a, b in pairs]
-    return float(metrics.roc_auc_score(same, cosines))
-
-
-def test_similarity_auc_is_the_mean_of_the_pictures() -> None:
-    """Unequal numbers of pairs; patches of unequal lengths, of which cosines know nothing."""
-    labels = torch.randint(0, 3, (3, 3, 4))
-    labels[1, :2] = -1
-    labels[1, 2] = torch.tensor([0, 0, 1, 2])
-    labels[2, 0, 1] = -1
-    x = torch.randn(3, 6, 3, 4) + 2 * F.one_hot(labels.clamp(min=0), 6).permute(0, 3, 1, 2)
-    x = x * (torch.rand(3, 1, 3, 4) * 9 + 0.1)
-    values = [slow_auc(*one) for one in zip(x, labels, strict=True)]
-    assert patch_similarity_auc(x, labels) == pytest.approx(np.mean(values))
-
-
-def test_pictures_with_pairs_of_one_kind_only_are_left_out() -> None:
-    """All the same, all different, no label; what remains is told apart perfectly."""
-    labels = torch.tensor([[[0, 0, 0]], [[0, 1, 2]], [[-1, -1, -1]], [[1, 1, 0]]])
-    x = torch.randn(4, 2, 1, 3)
-    x[3, :, 0] = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
-    assert patch_similarity_auc(x, labels) == 1
-    x[3, :, 0] = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.1]])  # equal ones at a right angle
-    assert patch_similarity_auc(x, labels) == 0
-    with pytest.raises(ValueError, match="labels has no picture"):
-        patch_similarity_auc(x[:3], labels[:3])

@@ -3,7 +3,9 @@
 import datetime
 import io
 import math
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from dinolite.explore.gallery import (
     Question,
     colours,
     open_sources,
+    pictures_to_show,
 )
 from dinolite_course.explorer import patch_explorer
 
@@ -136,6 +139,58 @@ def test_sides_that_patches_do_not_divide_and_no_pictures_are_refused() -> None:
         Gallery({"pixels": PixelSource(4)}, {}, 8)
     with pytest.raises(ValueError, match="names"):
         open_sources([])
+
+
+def saved(folder: Path, *names: str, size: tuple[int, int] = (20, 30)) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(size))
+
+
+def test_six_pictures_of_a_folder_whatever_its_kind(tmp_path: Path) -> None:
+    """Flat or with sub-folders, of one size or several, many or few, with files of all sorts."""
+    saved(tmp_path / "flat", *(f"{i:02}.png" for i in range(12)))
+    found = pictures_to_show(tmp_path / "flat", 64)
+    assert list(found) == ["00.png", "02.png", "04.png", "06.png", "08.png", "10.png"]
+    assert {tuple(x.shape) for x in found.values()} == {(3, 30, 20)}
+
+    mixed = tmp_path / "mixed"
+    saved(mixed, "cats/1.PNG", "dogs/1.png", "dogs/small/1.png")
+    saved(mixed, "wide.png", size=(400, 100))
+    saved(mixed, ".hidden/1.png", ".2.png")
+    (mixed / "cats" / "0.jpg").write_bytes(b"no picture")
+    os.symlink("loop.png", mixed / "loop.png")
+    os.symlink("..", mixed / "cats" / "up")
+    Image.new("I;16", (9, 9), 40_000).save(mixed / "grey.png")
+    found = pictures_to_show(mixed, 64)
+    assert set(found) == {"cats/1.PNG", "dogs/1.png", "dogs/small/1.png", "wide.png", "grey.png"}
+    assert found["wide.png"].shape == (3, 32, 128) and int(found["grey.png"].max()) == 156
+    Gallery({"pixels": PixelSource(8)}, found, 64).ask(Question(weights="pixels", picture=4))
+
+
+def test_a_broken_picture_makes_room_for_the_next(tmp_path: Path) -> None:
+    saved(tmp_path, *(f"{i:02}.png" for i in range(12)))
+    for name in ("00.png", "06.png", "07.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    assert list(pictures_to_show(tmp_path, 8)) == ["01.png", "02.png", "04.png", "08.png", "10.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere", "nowhere is not a folder"),
+        ("a.txt", "a.txt is not a folder"),
+        ("empty", "empty has no readable picture; allowed: .jpg"),
+        ("broken", "broken has no readable picture; .*x.png: skipped"),
+    ],
+)
+def test_a_folder_without_pictures_is_one_sentence(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "a.txt").write_text("words")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "x.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=words):
+        pictures_to_show(tmp_path / name, 64)
 
 
 def test_features_and_attention_are_those_of_the_net(real: Gallery) -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import tests.tiny_run
 from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import load_pictures
@@ -23,9 +22,11 @@ from dinolite.train import train as loop
 from dinolite.train.early_end import NonFiniteError
 from dinolite.train.gram import renews_teacher
 from dinolite.train.train import make_state, train, train_step
+from tests import tiny_run
+from tests.tiny_run import read_log
 
 TINY = [
-    *tests.tiny_run.TINY,
+    *tiny_run.TINY,
     "optim.lr.warmup=2",
     "train.log_every=2",
     "evaluation.eval_period_iterations=1000",
@@ -117,7 +118,13 @@ def test_a_run_leaves_everything_behind(tmp_path: Path, centering: str, pipeline
     assert [line["iteration"] for line in lines if "knn" in line] == [0, 10]
     expected = {"dino_target_entropy", "dino_entropy_floor", "feature_spread", "lr"}
     expected |= {f"grad_norm/{n}" for n in ("backbone", "dino_head", "ibot_head")}
+    parts = ("pictures_per_s", "step_s", "data_s", "compute_s", "memory_mib")
+    expected |= {f"machine/{part}" for part in parts}
     assert expected <= lines[-2].keys() | lines[-1].keys()
+    (tmp_path / "new").touch()
+    modes = {path.name: path.stat().st_mode for path in out.iterdir() if path.is_file()}
+    usual = {name for name, mode in modes.items() if mode == (tmp_path / "new").stat().st_mode}
+    assert {"config.toml", "metrics.jsonl", "teacher.safetensors"} <= usual, "who may read them"
     assert list((out / "tensorboard").glob("events*"))
     teacher = load_file(out / "teacher.safetensors")
     assert teacher["cls_token"].shape == (1, 1, 16)
@@ -167,10 +174,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.Monkey
     train(config)
     a, b = final_weights(whole), final_weights(cut)
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    logs = [(d / "metrics.jsonl").read_text() for d in (whole, cut)]
-    assert [json.loads(x)["iteration"] for x in logs[0].splitlines()] == [
-        json.loads(x)["iteration"] for x in logs[1].splitlines()
-    ]
+    assert read_log(whole) == read_log(cut)
 
 
 @pytest.mark.slow

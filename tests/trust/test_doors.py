@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from dinolite.checkpointer import sha256
+from dinolite.cli import OfflineError
 from dinolite.models.keymaps import WeightsError
 from dinolite.models.pretrained import as_offered
-from dinolite.offline import OfflineError
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults
 

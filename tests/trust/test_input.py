@@ -139,6 +139,7 @@ COMMANDS = [
     ["lab", "nowhere"], ["lab", "file"], ["explore", "nothing", "--no-browser"],
     ["explore", "empty", "--no-browser"], ["explore", "file", "--no-browser"],
     ["explore", "--pictures", "empty", "--no-browser"],
+    ["explore", "--pictures", "nowhere", "--no-browser"],
     ["explore", "--pictures", "file", "--no-browser"],
     ["explore", "--side", "0", "--no-browser"], ["explore", "--side", "7", "--no-browser"],
     ["explore", "--port", "70000", "--no-browser"], ["explore", "--port", "-1", "--no-browser"],

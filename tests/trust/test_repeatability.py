@@ -14,7 +14,7 @@ from dinolite.checkpointer import checkpoints, read_meta
 from dinolite.config import Config, load_config
 from dinolite.models.pretrained import read_metadata, read_state_dict
 from dinolite.train.train import train
-from tests.tiny_run import QUICK
+from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
 
 RUN = [
@@ -54,8 +54,7 @@ def test_the_same_bits(way: str, tmp_path: Path, faults: Faults) -> None:
     a, b = here(tmp_path / "a", *plain), elsewhere(tmp_path / "b", *more)
     x, y = (read_state_dict(run / "teacher.safetensors") for run in (a, b))
     assert all(torch.equal(x[name], y[name]) for name in x)
-    logs = [(run / "metrics.jsonl").read_text() for run in (a, b)]
-    assert logs[0] == logs[1]
+    assert read_log(a) == read_log(b)
     faults.survived(f"repeated with {way}", "the same bits")
 
 

@@ -47,6 +47,7 @@ def legend(ax: Axes) -> list[str]:
 def test_the_log_by_name(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     lines = [{"iteration": 2, "loss": 1.5, "lr": 0.1}, {"iteration": 4, "loss": 1.25, "knn": 30.0}]
+    lines[0]["machine/step_s"] = 0.25  # differs between equal runs, and is not read
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     expected = {"loss": [(2, 1.5), (4, 1.25)], "lr": [(2, 0.1)], "knn": [(4, 30.0)]}
     assert read_log(path) == expected

@@ -28,8 +28,6 @@ def exercises_of(lesson: str) -> tuple[Exercise, ...]:
             f"lesson {lesson!r} has no exercises; those that have: {', '.join(lesson_numbers())}"
         )
     found = vars(import_module(name))
-    if "EXERCISES" in found:
-        return tuple(found["EXERCISES"])
     mine = [x for x in found.values() if hasattr(x, "slips") and x.id.startswith(lesson)]
     return tuple(mine)
 

@@ -1,173 +1,140 @@
 """Exercises of lesson 05, the block: samples kept, RMSNorm, SwiGLU's size, parallel branches."""
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from dinolite_course.checking import Exercise
-from dinolite_course.exercises.rms import RMS_NORM
-
-Part = Callable[[Tensor], Tensor]
+from dinolite_course.checking import exercise, keeping
 
 
-def n_kept(B: int, p: float) -> int:
+@exercise(
+    "05.1",
+    "how many samples pass through a branch",
+    cases=[(10, 0.3), (8, 0.3), (2, 0.3), (1, 0.5), (16, 0.4), (4, 0.0)],
+)
+def n_kept(B, p):
     return max(int(B * (1 - p)), 1)
 
 
-def swiglu_size(D: int, ratio: float, align: int) -> tuple[int, int]:
-    width = -(-int(int(D * ratio) * 2 / 3) // align) * align
+n_kept.slips = [
+    ("one sample at least always passes", "max(int(B * (1 - p)), 1)", "int(B * (1 - p))"),
+    ("that rounds to the nearest; the code cuts the fraction off", "int", "round"),
+    ("that rounds up; the code rounds down", "int", "math.ceil"),
+    ("those are the samples that skip; asked are those that pass", "(1 - p)", "p"),
+]
+
+
+def tokens_and_weights():
+    draw = torch.Generator().manual_seed(5)
+    x = 1 + torch.randn(2, 3, 4, generator=draw)
+    return [(x, torch.tensor([1.0, 2.0, 0.5, 1.0]), eps) for eps in (1e-5, 0.5)]
+
+
+@exercise("05.2", "RMSNorm", cases=tokens_and_weights, run=keeping)
+def rms_norm(x, weight, eps):
+    return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
+
+
+rms_norm.slips = [
+    (
+        "that is LayerNorm: RMSNorm does not subtract the mean",
+        lambda x, weight, eps: F.layer_norm(x, weight.shape, weight, eps=eps),
+    ),
+    ("the root is missing: it divides by the mean square itself", ".sqrt()", ""),
+    ("eps stands beside the root; it belongs under it", " + eps).sqrt()", ".sqrt() + eps)"),
+    ("the squares are added up; RMSNorm takes their mean", "mean", "sum"),
+    ("the mean runs over the tokens; it should run over the channels of each token", "-1", "1"),
+    ("the weight is missing", " * weight", ""),
+    (
+        "that is the spread about the mean; RMSNorm takes the mean of the squares themselves",
+        "square().mean(",
+        "var(",
+    ),
+    ("one divisor for all; each token has its own", "mean(-1, keepdim=True)", "mean()"),
+]
+
+
+@exercise(
+    "05.3",
+    "the size of a SwiGLU network",
+    cases=[(384, 6, 8), (4096, 3, 64), (64, 4, 32), (88, 4, 64), (25, 4, 2)],
+)
+def swiglu_size(D, ratio, align):
+    width = -(-int(D * ratio * 2 / 3) // align) * align
     return width, 3 * D * width
 
 
-def size_of(width: int, D: int, matrices: int = 3) -> tuple[int, int]:
-    return width, matrices * D * width
+swiglu_size.slips = [
+    ("the width is rounded down; it should go up to the next multiple", "-(-int", "(int"),
+    (
+        "the width is rounded to the nearest multiple; it should always go up",
+        ("-(-int", "round(int"),
+        ("// align", "/ align"),
+    ),
+    ("the two thirds are missing: that is the width of an Mlp", " * 2 / 3", ""),
+    ("cut the two thirds to an integer first, then go up", "int(", "math.ceil("),
+    (
+        "a width that is a multiple already stays as it is",
+        ("-(-int", "(int"),
+        ("// align", "// align + 1"),
+    ),
+    ("the width is not aligned yet", ("-(-int", "int"), (" // align) * align", "")),
+    ("the width is right; there are three matrices (gate, value, back), not two", "3 *", "2 *"),
+]
 
 
-def parallel_block(
-    x: Tensor, norm1: Part, attn: Part, ls1: Part, norm2: Part, mlp: Part, ls2: Part
-) -> Tensor:
-    return x + ls1(attn(norm1(x))) + ls2(mlp(norm2(x)))
-
-
-def usual_block(
-    x: Tensor, norm1: Part, attn: Part, ls1: Part, norm2: Part, mlp: Part, ls2: Part
-) -> Tensor:
-    x = x + ls1(attn(norm1(x)))
-    return x + ls2(mlp(norm2(x)))
-
-
-def gamma_for(depth: int, growth: float) -> float:
-    return math.sqrt((growth**2 - 1) / (2 * depth))
-
-
-def parts() -> list[tuple[Tensor | Part, ...]]:
+def parts():
     """A token batch and six small parts that stand for a block's."""
-    g = torch.Generator().manual_seed(6)
-    x, w1, w2 = (torch.randn(*shape, generator=g) for shape in ((2, 3, 4), (4, 4), (4, 4)))
+    draw = torch.Generator().manual_seed(6)
+    x, w1, w2 = (torch.randn(*shape, generator=draw) for shape in ((2, 3, 4), (4, 4), (4, 4)))
     norm = nn.LayerNorm(4, elementwise_affine=False)
     attn, mlp = (lambda y: y.flip(1) @ w1), (lambda y: F.gelu(y @ w2))
     return [(x, norm, attn, lambda y: y / 2, lambda y: 2 * norm(y), mlp, lambda y: y / 3)]
 
 
-EXERCISES = (
-    Exercise(
-        "05.1",
-        "how many samples pass through a branch",
-        n_kept,
-        lambda: [(10, 0.3), (8, 0.3), (2, 0.3), (1, 0.5), (16, 0.4), (4, 0.0)],
-        (
-            ("one sample at least always passes", lambda B, p: int(B * (1 - p))),
-            (
-                "that rounds to the nearest; the code cuts the fraction off",
-                lambda B, p: max(round(B * (1 - p)), 1),
-            ),
-            ("that rounds up; the code rounds down", lambda B, p: math.ceil(B * (1 - p))),
-            (
-                "those are the samples that skip; asked are those that pass",
-                lambda B, p: max(int(B * p), 1),
-            ),
-        ),
+@exercise("05.4", "a parallel block", cases=parts)
+def parallel_block(x, norm1, attn, ls1, norm2, mlp, ls2):
+    # The FFN no longer sees what attention gathered in this block, only what
+    # earlier blocks did. In return the two branches can be computed at once.
+    return x + ls1(attn(norm1(x))) + ls2(mlp(norm2(x)))
+
+
+parallel_block.slips = [
+    (
+        "that is the usual block: the second branch reads what the first has changed",
+        "norm2(x)",
+        "norm2(x + ls1(attn(norm1(x))))",
     ),
-    RMS_NORM,
-    Exercise(
-        "05.3",
-        "the size of a SwiGLU network",
-        swiglu_size,
-        lambda: [(384, 6, 8), (4096, 3, 64), (64, 4, 32), (88, 4, 64), (25, 4, 2)],
-        (
-            (
-                "the width is rounded down; it should go up to the next multiple",
-                lambda D, r, a: size_of(int(D * r * 2 / 3) // a * a, D),
-            ),
-            (
-                "the width is rounded to the nearest multiple; it should always go up",
-                lambda D, r, a: size_of(round(int(D * r * 2 / 3) / a) * a, D),
-            ),
-            (
-                "the two thirds are missing: that is the width of an Mlp",
-                lambda D, r, a: size_of(-(-D * r // a) * a, D),
-            ),
-            (
-                "cut the two thirds to an integer first, then go up",
-                lambda D, r, a: size_of(-(-math.ceil(D * r * 2 / 3) // a) * a, D),
-            ),
-            (
-                "a width that is a multiple already stays as it is",
-                lambda D, r, a: size_of((int(D * r * 2 / 3) // a + 1) * a, D),
-            ),
-            ("the width is not aligned yet", lambda D, r, a: size_of(int(D * r * 2 / 3), D)),
-            (
-                "the width is right; there are three matrices (gate, value, back), not two",
-                lambda D, r, a: size_of(swiglu_size(D, r, a)[0], D, 2),
-            ),
-        ),
+    ("x is added twice, once with each branch", "return x", "return 2 * x"),
+    ("the residual is missing: x itself is not added", "return x +", "return"),
+    ("the norms are missing: each branch reads a normed copy", ("norm1(", "("), ("norm2(", "(")),
+    ("LayerScale is missing", ("ls1(", "("), ("ls2(", "(")),
+    ("one norm serves both branches; the FFN has its own", "norm2(", "norm1("),
+]
+
+
+@exercise("05.5", "gamma for a depth", cases=[(12, 2.0), (40, 1.1), (24, 3.0)])
+def gamma_for(depth, growth):
+    # growth^2 = 1 + 2 depth gamma^2. A net four times as deep needs half the
+    # gamma: the root again.
+    return math.sqrt((growth**2 - 1) / (2 * depth))
+
+
+gamma_for.slips = [
+    ("that is gamma squared: take the root", "math.sqrt", ""),
+    ("each block has two branches", "(2 * depth)", "depth"),
+    (
+        "you added lengths; vectors at right angles add their squares",
+        ("math.sqrt", ""),
+        ("growth**2", "growth"),
     ),
-    Exercise(
-        "05.4",
-        "a parallel block",
-        parallel_block,
-        parts,
-        (
-            (
-                "that is the usual block: the second branch reads what the first has changed",
-                usual_block,
-            ),
-            (
-                "x is added twice, once with each branch",
-                lambda x, n1, f, s1, n2, g, s2: 2 * x + s1(f(n1(x))) + s2(g(n2(x))),
-            ),
-            (
-                "the residual is missing: x itself is not added",
-                lambda x, n1, f, s1, n2, g, s2: s1(f(n1(x))) + s2(g(n2(x))),
-            ),
-            (
-                "the norms are missing: each branch reads a normed copy",
-                lambda x, n1, f, s1, n2, g, s2: x + s1(f(x)) + s2(g(x)),
-            ),
-            ("LayerScale is missing", lambda x, n1, f, s1, n2, g, s2: x + f(n1(x)) + g(n2(x))),
-            (
-                "one norm serves both branches; the FFN has its own",
-                lambda x, n1, f, s1, n2, g, s2: x + s1(f(n1(x))) + s2(g(n1(x))),
-            ),
-        ),
+    ("growth has to be squared, too", "growth**2", "growth"),
+    ("the token's own length, 1, is part of the sum of squares", "(growth**2 - 1)", "growth**2"),
+    (
+        "that is growth by the same factor each time; at right angles squares add",
+        lambda depth, growth: growth ** (1 / (2 * depth)) - 1,
     ),
-    Exercise(
-        "05.5",
-        "gamma for a depth",
-        gamma_for,
-        lambda: [(12, 2.0), (40, 1.1), (24, 3.0)],
-        (
-            (
-                "that is gamma squared: take the root",
-                lambda depth, growth: (growth**2 - 1) / (2 * depth),
-            ),
-            (
-                "each block has two branches",
-                lambda depth, growth: math.sqrt((growth**2 - 1) / depth),
-            ),
-            (
-                "you added lengths; vectors at right angles add their squares",
-                lambda depth, growth: (growth - 1) / (2 * depth),
-            ),
-            (
-                "growth has to be squared, too",
-                lambda depth, growth: math.sqrt((growth - 1) / (2 * depth)),
-            ),
-            (
-                "the token's own length, 1, is part of the sum of squares",
-                lambda depth, growth: math.sqrt(growth**2 / (2 * depth)),
-            ),
-            (
-                "that is growth by the same factor each time; at right angles squares add",
-                lambda depth, growth: growth ** (1 / (2 * depth)) - 1,
-            ),
-            (
-                "the root covers the whole fraction",
-                lambda depth, growth: math.sqrt(growth**2 - 1) / (2 * depth),
-            ),
-        ),
-    ),
-)
+    ("the root covers the whole fraction", ("((growth", "(growth"), ("depth))", "depth)")),
+]

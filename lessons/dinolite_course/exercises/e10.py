@@ -19,16 +19,8 @@ def pairs(G, L):
 
 pairs.slips = [
     ("no crop is asked about itself: G too many", "(G - 1)", "G"),
-    (
-        "both directions count: student 0 is asked about teacher 1, and 1 about 0",
-        "- 1)",
-        "- 1) // 2",
-    ),
-    (
-        "the teacher sees no local crop: none is asked",
-        "G * (G - 1) + G * L",
-        "(G + L) * (G + L - 1)",
-    ),
+    ("both directions count: student 0 is asked about teacher 1, and 1 about 0", ") ", ") // 2 "),
+    ("the teacher sees no local crop: none is asked", "return", "G, L = G + L, 0; return"),
     ("those are the pairs with local crops; global ones count too", "G * (G - 1) + ", ""),
 ]
 
@@ -50,42 +42,21 @@ UNSAFE = "right for small scores, inf or nan for large ones: log_softmax does bo
 LOG_OF_0 = (
     "a softmax that became 0 has the log minus infinity: log_softmax does both in one safe step"
 )
+SWAPPED = "swapped: the target stands in front, the log is the student's"
+TWICE = "softmax twice: torch's cross_entropy has one inside and wants scores"
+DIVERGENCE = "the entropy of the target was taken off: that is the KL divergence"
 cross_entropy.slips = [
     ("the scores are not divided by temp", "(scores / temp)", "scores"),
-    (
-        UNSAFE,
-        "(scores / temp).log_softmax(dim=-1)",
-        "((e := (scores / temp).exp()) / e.sum(-1, True)).log()",
-    ),
+    (UNSAFE, "log_softmax(dim=-1)", "exp(); log_q = (log_q / log_q.sum(-1, True)).log()"),
     (LOG_OF_0, "log_softmax(dim=-1)", "softmax(dim=-1).log()"),
-    (
-        "the sum over prototypes became a mean: it is too small by the factor K",
-        "sum(dim=-1)",
-        "mean(dim=-1)",
-    ),
+    ("the sum over prototypes became a mean: it is too small by the factor K", "sum", "mean"),
     ("the sum over pictures stayed a sum: take the mean over them", ".mean()", ".sum()"),
-    (
-        "swapped: the target stands in front, the log is the student's",
-        "target * log_q",
-        "log_q.exp() * target.log()",
-    ),
-    (
-        "softmax runs over the photographs; each chooses among the prototypes",
-        "log_softmax(dim=-1)",
-        "log_softmax(dim=0)",
-    ),
-    (
-        "softmax twice: torch's cross_entropy has one inside and wants scores",
-        "log_softmax",
-        "softmax(dim=-1).log_softmax",
-    ),
+    (SWAPPED, "target * log_q", "log_q.exp() * target.log()"),
+    ("softmax runs over the photographs; each chooses among the prototypes", "x(dim=-1", "x(dim=0"),
+    (TWICE, "log_softmax", "softmax(dim=-1).log_softmax"),
     ("multiplied by temp; divide", "/ temp", "* temp"),
     ("the sign: a cost is not below 0", "-(target", "(target"),
-    (
-        "the entropy of the target was taken off: that is the KL divergence",
-        "log_q)",
-        "(log_q - target.log()))",
-    ),
+    (DIVERGENCE, "log_q)", "(log_q - target.log()))"),
     ("the target has probabilities already: no softmax", "target * ", "target.softmax(dim=-1) * "),
 ]
 
@@ -113,19 +84,11 @@ def other_crops(student, teacher, temp):
 
 other_crops.slips = [
     ("the pairs of the same crop are in it", "counted.fill_diagonal_(False)", "pass"),
-    (
-        "the same crops are still counted: divide by the pairs that count",
-        ".mean()",
-        ".sum() / (s * t)",
-    ),
+    ("the same crops are still counted: divide by the pairs that count", "mean()", "sum() / s / t"),
     ("divide by B, too", " / B", ""),
     ("that is the sum over pairs: divide by their number", ".mean()", ".sum()"),
     ("the temperature is missing", "(student / temp)", "student"),
-    (
-        "the teacher has probabilities already: no softmax",
-        "log_q, teacher)",
-        "log_q, teacher.softmax(dim=-1))",
-    ),
+    ("the teacher has probabilities already: no softmax", "teacher)", "teacher.softmax(dim=-1))"),
 ]
 
 
@@ -148,11 +111,7 @@ def slope(scores, target, temp):
 
 slope.slips = [
     ("the 1 / temp of the inner derivative is missing", " / temp / len", " / len"),
-    (
-        "the loss is a mean over B pictures, so each gets 1 / B of the gradient",
-        " / len(scores)",
-        "",
-    ),
+    ("the loss is a mean over B pictures, so each gets 1 / B of the gradient", "/ len(scores)", ""),
     ("the sign: student minus target", "q - target", "target - q"),
     ("the softmax needs the temperature", "(scores / temp)", "scores"),
 ]
@@ -202,37 +161,21 @@ def diagnose(loss, entropy, K):
     return "look at k-NN"
 
 
+LOSS_ALONE = "the loss alone cannot tell: ln K with a flat target means that nothing is asked"
+ENTROPY_ALONE = "the entropy alone cannot tell whether the student has learned the answer"
+SHARP_TARGET = "a sharp target alone is no collapse: the student must already agree with it"
+LEARNED = "collapsed means a loss near 0; near the entropy, the student has learned it"
 diagnose.slips = [
-    (
-        "the loss alone cannot tell: ln K with a flat target means that nothing is asked",
-        "entropy > 0.95",
-        "entropy > 9",
-    ),
-    (
-        "the entropy alone cannot tell whether the student has learned the answer",
-        "start = math.log(K)",
-        "start, loss = math.log(K), entropy",
-    ),
+    (LOSS_ALONE, "entropy > 0.95", "entropy > 9"),
+    (ENTROPY_ALONE, "start = math.log(K)", "start, loss = math.log(K), entropy"),
     ("ln K belongs to the head: K is an argument", "math.log(K)", "math.log(1024)"),
-    (
-        "a sharp target alone is no collapse: the student must already agree with it",
-        "loss < 0.05",
-        "min(loss, entropy) < 0.05",
-    ),
+    (SHARP_TARGET, "loss < 0.05", "min(loss, entropy) < 0.05"),
     (
         "the limits are shares of ln K, not 0.05 away from it and from 0",
         ("entropy > 0.95 * start", "entropy > start - 0.05"),
         ("loss < 0.05 * start", "loss < 0.05"),
         ("loss > 0.95 * start", "loss > start - 0.05"),
     ),
-    (
-        "a loss above ln K is not learned yet, either",
-        "loss > 0.95 * start",
-        "0.95 * start < loss <= 1.05 * start",
-    ),
-    (
-        "collapsed means a loss near 0; near the entropy, the student has learned it",
-        "if loss < 0.05",
-        "if loss - entropy < 0.05",
-    ),
+    ("a loss above ln K is not learned yet, either", "loss > 0.95", "1.05 * start > loss > 0.95"),
+    (LEARNED, "if loss < 0.05", "if loss - entropy < 0.05"),
 ]

@@ -1,65 +1,142 @@
 """Exercises of lesson 18, reading features: shapes, the vote, mIoU, overlapping windows, and points
-that k-NN can tell apart and a line cannot."""
-
-from collections.abc import Callable
+that k-NN can tell apart and a line cannot.
+"""
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.linear import ridge_probe
-from dinolite_course.checking import Exercise, as_bools
-from dinolite_course.exercises import overlapping
-
-Shapes = tuple[tuple[int, ...], ...]
+from dinolite_course.checking import as_bools, exercise
 
 
-def shapes(n: int, m: int, D: int, C: int, k: int) -> Shapes:
+@exercise("18.1", "shapes", cases=[(3000, 600, 64, 16, 10), (7, 5, 4, 3, 2)])
+def shapes(n, m, D, C, k):
+    # A row per test picture; the probe reads two vectors side by side.
     return (m, n), (m, k), (m, C), (2 * D, C)
 
 
-def vote(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float) -> Tensor:
-    weights = (cosines / temperature).softmax(dim=0)
-    return weights @ F.one_hot(labels, n_classes).float()
+shapes.slips = [
+    (
+        "the rows are test pictures: each of them asks the whole bank",
+        "(m, n), (m, k), (m, C)",
+        "(n, m), (n, k), (n, C)",
+    ),
+    ("the probe reads CLS and mean patch side by side, two vectors of width D", "2 * D", "D"),
+    ("neighbours vote for classes: one share per class, not per neighbour", "(m, C)", "(m, k)"),
+    ("nn.Linear stores its weight that way round; here it is x @ weight", "2 * D, C", "C, 2 * D"),
+    (
+        "only the similarities are the wrong way round: a row per test picture there, too",
+        "(m, n)",
+        "(n, m)",
+    ),
+]
 
 
-def counted(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float) -> Tensor:
-    return F.one_hot(labels, n_classes).float().mean(dim=0)
+def neighbours():
+    cosines = torch.tensor([0.9, 0.8, 0.75, 0.4])
+    first, second = torch.tensor([0, 1, 1, 2]), torch.tensor([2, 2, 0, 0])
+    return [(cosines, first, 3, 0.1), (cosines, first, 3, 1.0), (cosines, second, 4, 0.07)]
 
 
-def kept_one(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float) -> Tensor:
-    """shares[labels] += weights: of neighbours with equal labels only the last one counts."""
-    weights = (cosines / temperature).softmax(dim=0)
-    return torch.zeros(n_classes).index_put((labels,), weights)
+@exercise("18.2", "the vote", cases=neighbours)
+def vote(cosines, labels, n_classes, temperature):
+    weights = (cosines / temperature).softmax(dim=0)  # [k]
+    shares = torch.zeros(n_classes)
+    for weight, label in zip(weights, labels, strict=True):
+        shares[label] += weight
+    return shares
 
 
-def not_shared(cosines: Tensor, labels: Tensor, n_classes: int, temperature: float) -> Tensor:
-    return (cosines / temperature).exp() @ F.one_hot(labels, n_classes).float()
+vote.slips = [
+    (
+        "every neighbour counted alike; the nearer ones have more votes",
+        "+= weight",
+        "+= 1 / len(labels)",
+    ),
+    ("the shares do not sum to 1: softmax divides by the sum", "softmax(dim=0)", "exp()"),
+    ("the cosine is divided by the temperature, not multiplied", " / ", " * "),
+    ("the temperature is not used", " / temperature", ""),
+    ("indexing with equal labels keeps one of their weights; all must be added", "+=", "="),
+]
 
 
-def tricky() -> tuple[Tensor, Tensor]:
-    angle = torch.arange(40) % 4 * torch.pi / 2 + torch.linspace(-0.2, 0.2, 40)
-    return torch.stack([angle.cos(), angle.sin()], dim=1), torch.arange(40) % 2
+def maps():
+    """Class 3 is absent, class 2 rare; in the last, class 3 is named and does not occur."""
+    truth = torch.tensor([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 2]])
+    named = torch.tensor([[0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 2]])
+    zeros, astray = torch.zeros_like(truth), torch.where(named == 2, 3, named)
+    return [(truth, named, 4), (truth, zeros, 4), (named, truth, 3), (truth, astray, 5)]
 
 
-def reverse() -> tuple[Tensor, Tensor]:
-    """One class near the middle, one far, in turns: a line parts them, cosines do not."""
-    angle, y = torch.arange(40) / 100, torch.arange(40) % 2
-    return torch.stack([angle.cos(), angle.sin()], dim=1) * (1 + 2 * y)[:, None], y
+@exercise("18.3", "mIoU", cases=maps)
+def mean_iou(truth, named, n_classes):
+    values = []
+    for c in range(n_classes):
+        both = ((truth == c) & (named == c)).sum().item()
+        either = ((truth == c) | (named == c)).sum().item()
+        if either:  # a class that is nowhere does not count
+            values.append(both / either)
+    return sum(values) / len(values)
 
 
-def easy() -> tuple[Tensor, Tensor]:
-    x, _ = tricky()
-    return x, (torch.arange(40) % 4 > 1).long()
+mean_iou.slips = [
+    (
+        "that is the share of right pixels; large classes hide the small ones in it",
+        "sum(values) / len(values)",
+        "(truth == named).double().mean().item()",
+    ),
+    (
+        "a class that neither occurs nor is named does not count, not as 0",
+        "len(values)",
+        "n_classes",
+    ),
+    ("a class that is named but does not occur counts, too, as 0", "if either", "if c in truth"),
+    (
+        "the common pixels count once in the union (twice: that is Dice)",
+        "both / either",
+        "2 * both / (either + both)",
+    ),
+    ("the union is missing what was named so and is not (that is recall)", " | (named == c)", ""),
+    ("the union is missing what is so and was not named (that is precision)", "(truth == c) |", ""),
+]
 
 
-def hopeless() -> tuple[Tensor, Tensor]:
-    draw = torch.Generator().manual_seed(18)
-    return torch.randn(40, 2, generator=draw), torch.arange(40) % 2
+def boxes():
+    """Apart, touching along x or y, in one line, overlapping, one inside the other; one pixel in
+    common, the same box, lower left on upper right."""
+    a = torch.tensor([[0, 0, 10], [20, 20, 5], [40, 0, 10]])
+    b = torch.tensor([[10, 0, 10], [5, 30, 10], [5, 5, 8], [18, 18, 20], [42, 2, 3]])
+    more = torch.tensor([[2, 10, 6], [9, 9, 4], [40, 0, 10], [35, 5, 10]])
+    return [(a, b), (b, a), (a, more), (more, a)]
 
 
-def judged(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[bool, bool]:
+@exercise("18.4", "do windows overlap?", cases=boxes, run=as_bools)
+def overlaps(a, b):
+    a, b = a[:, None], b[None]  # [n, 1, 3], [1, m, 3]
+    start = torch.maximum(a[..., :2], b[..., :2])  # of the common part
+    end = torch.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    return (start < end).all(dim=2)
+
+
+overlaps.slips = [
+    ("windows that only touch share no pixel: < and not <=", "start < end", "start <= end"),
+    ("they must overlap along x and along y, both", ".all(", ".any("),
+    (
+        "a window can reach into another without its corner being inside",
+        "(start < end)",
+        "((start == a[..., :2]) & (start < end))",
+    ),
+    (
+        "they can overlap with neither upper left corner in the other",
+        ".all(dim=2)",
+        ".all(2) & ((start == a[..., :2]).all(2) | (start == b[..., :2]).all(2))",
+    ),
+    ("one common pixel is enough; left + side is the first column outside", "end)", "end - 1)"),
+    ("the other way round: True where pixels are shared", "return ", "return ~"),
+]
+
+
+def judged(function):
     """Is each point's nearest other one of its class? Does a linear probe fail?"""
     x, y = function()
     if x.shape != (40, 2) or not x.is_floating_point() or not bool(x.isfinite().all()):
@@ -70,124 +147,27 @@ def judged(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[bool, bool]:
     return near > 0.99, ridge_probe(x, y).accuracy(x, y) < 0.7
 
 
-def neighbours() -> list[tuple[Tensor, Tensor, int, float]]:
-    cosines = torch.tensor([0.9, 0.8, 0.75, 0.4])
-    first, second = torch.tensor([0, 1, 1, 2]), torch.tensor([2, 2, 0, 0])
-    return [(cosines, first, 3, 0.1), (cosines, first, 3, 1.0), (cosines, second, 4, 0.07)]
+@exercise("18.5", "where a line fails", cases=[()], run=judged)
+def tricky():
+    # East and west are class 0, north and south class 1: each class's mean is
+    # the middle, so no line helps, while every neighbour is of the same class.
+    corner = torch.arange(40) % 4
+    angle = corner * torch.pi / 2 + torch.linspace(-0.2, 0.2, 40)
+    x = torch.stack([angle.cos(), angle.sin()], dim=1)
+    return x, corner % 2
 
 
-EXERCISES = (
-    Exercise(
-        "18.1",
-        "shapes",
-        shapes,
-        lambda: [(3000, 600, 64, 16, 10), (7, 5, 4, 3, 2)],
-        (
-            (
-                "the rows are test pictures: each of them asks the whole bank",
-                lambda n, m, D, C, k: ((n, m), (n, k), (n, C), (2 * D, C)),
-            ),
-            (
-                "the probe reads CLS and mean patch side by side, two vectors of width D",
-                lambda n, m, D, C, k: ((m, n), (m, k), (m, C), (D, C)),
-            ),
-            (
-                "neighbours vote for classes: one share per class, not per neighbour",
-                lambda n, m, D, C, k: ((m, n), (m, k), (m, k), (2 * D, C)),
-            ),
-            (
-                "nn.Linear stores its weight that way round; here it is x @ weight",
-                lambda n, m, D, C, k: ((m, n), (m, k), (m, C), (C, 2 * D)),
-            ),
-            (
-                "only the similarities are the wrong way round: a row per test picture there, too",
-                lambda n, m, D, C, k: ((n, m), (m, k), (m, C), (2 * D, C)),
-            ),
-        ),
+tricky.slips = [
+    ("a line tells these classes apart as well; mix their places", "corner % 2", "corner // 2"),
+    (
+        "nearest neighbours fail here, too: equal classes must lie together",
+        "corner % 2",
+        "torch.arange(40) // 4 % 2",
     ),
-    Exercise(
-        "18.2",
-        "the vote",
-        vote,
-        neighbours,
-        (
-            ("every neighbour counted alike; the nearer ones have more votes", counted),
-            ("the shares do not sum to 1: softmax divides by the sum", not_shared),
-            (
-                "the cosine is divided by the temperature, not multiplied",
-                lambda c, y, n, t: vote(c, y, n, 1 / t),
-            ),
-            ("the temperature is not used", lambda c, y, n, t: vote(c, y, n, 1.0)),
-            ("indexing with equal labels keeps one of their weights; all must be added", kept_one),
-        ),
+    (
+        "the other way round: a line tells them apart, and the neighbours are mixed (by "
+        "cosine a point's length does not count)",
+        ("corner * torch.pi / 2 + ", ""),  # neighbours of both classes, near and far
+        ("return x", "return x * (1 + 2 * (corner % 2))[:, None]"),
     ),
-    Exercise(
-        "18.3",
-        "mIoU",
-        overlapping.mean_iou,
-        overlapping.maps,
-        (
-            (
-                "that is the share of right pixels; large classes hide the small ones in it",
-                lambda truth, named, n: float((truth == named).double().mean()),
-            ),
-            (
-                "a class that neither occurs nor is named does not count, not as 0",
-                overlapping.absent_is_zero,
-            ),
-            ("a class that is named but does not occur counts, too, as 0", overlapping.only_true),
-            ("the common pixels count once in the union (twice: that is Dice)", overlapping.dice),
-            (
-                "the union is missing what was named so and is not (that is recall)",
-                lambda truth, named, n: overlapping.share(truth, named, n, 1),
-            ),
-            (
-                "the union is missing what is so and was not named (that is precision)",
-                lambda truth, named, n: overlapping.share(truth, named, n, 0),
-            ),
-        ),
-    ),
-    Exercise(
-        "18.4",
-        "do windows overlap?",
-        overlapping.overlaps,
-        overlapping.boxes,
-        (
-            ("windows that only touch share no pixel: < and not <=", overlapping.touching),
-            ("they must overlap along x and along y, both", overlapping.one_axis),
-            (
-                "a window can reach into another without its corner being inside",
-                overlapping.corner_inside,
-            ),
-            (
-                "they can overlap with neither upper left corner in the other",
-                overlapping.either_corner,
-            ),
-            (
-                "one common pixel is enough; left + side is the first column outside",
-                overlapping.lost_pixel,
-            ),
-            (
-                "the other way round: True where pixels are shared",
-                lambda a, b: ~overlapping.overlaps(a, b),
-            ),
-        ),
-        run=as_bools,
-    ),
-    Exercise(
-        "18.5",
-        "where a line fails",
-        tricky,
-        lambda: [()],
-        (
-            ("a line tells these classes apart as well; mix their places", easy),
-            ("nearest neighbours fail here, too: equal classes must lie together", hopeless),
-            (
-                "the other way round: a line tells them apart, and the neighbours are mixed (by "
-                "cosine a point's length does not count)",
-                reverse,
-            ),
-        ),
-        run=judged,
-    ),
-)
+]

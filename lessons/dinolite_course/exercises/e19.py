@@ -1,146 +1,154 @@
 """Exercises of lesson 19, seeing features: attention on its grid, likeness of patches, rollout,
-mutual neighbours, and a foreground on both sides of its background."""
-
-from collections.abc import Sequence
+mutual neighbours, and a foreground on both sides of its background.
+"""
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from dinolite_course.checking import Exercise
-from dinolite_course.exercises import two_sides
-from dinolite_course.figures.rollout import attention_rollout
+from dinolite_course.checking import exercise
 
 
-def cls_maps(attention: Tensor, rows: int, columns: int) -> Tensor:
-    return attention[:, 0, -rows * columns :].unflatten(1, (rows, columns))
-
-
-def cosines(x: Tensor, k: int) -> Tensor:
-    x = F.normalize(x, dim=1)
-    return x @ x[k]
-
-
-def likeness(patches: Tensor, k: int) -> Tensor:
-    return cosines(patches - patches.mean(dim=0), k)
-
-
-def cls_rollout(maps: Sequence[Tensor]) -> Tensor:
-    return attention_rollout([m[None] for m in maps])[0, 0]
-
-
-def no_residual(maps: Sequence[Tensor]) -> Tensor:
-    row = torch.eye(maps[0].shape[-1])[0]
-    for m in reversed(maps):
-        row = row @ m.mean(dim=0)
-    return row
-
-
-def best(similarity: Tensor) -> Tensor:
-    """Each patch of a with its best of b, mutual or not."""
-    return torch.stack([torch.arange(len(similarity)), similarity.argmax(dim=1)], dim=1)
-
-
-def mutual_pairs(similarity: Tensor) -> Tensor:
-    pairs = best(similarity)
-    return pairs[similarity.argmax(dim=0)[pairs[:, 1]] == pairs[:, 0]]
-
-
-def both_point_alike(similarity: Tensor) -> Tensor:
-    """i and j are kept where the best of row i and the best of column i are the same number."""
-    n = min(similarity.shape)
-    i = torch.arange(n)[similarity.argmax(dim=1)[:n] == similarity.argmax(dim=0)[:n]]
-    return torch.stack([i, similarity.argmax(dim=1)[i]], dim=1)
-
-
-def attention_cases() -> list[tuple[Tensor, int, int]]:
+def attention_cases():
     draw = torch.Generator().manual_seed(19)
     shapes = ((2, 15, 3, 4), (3, 11, 2, 4))
-    maps = [torch.randn(h, T, T, generator=draw).softmax(dim=-1) for h, T, _, _ in shapes]
-    return [(m, r, c) for m, (_, _, r, c) in zip(maps, shapes, strict=True)]
+    return [(torch.randn(h, T, T, generator=draw).softmax(dim=-1), r, c) for h, T, r, c in shapes]
 
 
-def patch_cases() -> list[tuple[Tensor, int]]:
+@exercise("19.1", "attention of CLS on its grid", cases=attention_cases)
+def cls_maps(attention, rows, columns):
+    row = attention[:, 0, -rows * columns :]  # [h, N]
+    return row.view(-1, rows, columns)
+
+
+cls_maps.slips = [
+    (
+        "registers stand between CLS and patches; count patches from the end",
+        "-rows * columns :",
+        "1 : 1 + rows * columns",
+    ),
+    ("rows ask: that is who looks at CLS", "attention[", "attention.mT["),
+    ("patches lie row by row", "view(-1, rows, columns)", "view(-1, columns, rows).mT"),
+    ("keep the heads apart", "view(-1, ", "mean(dim=0).view("),
+]
+
+
+def patch_cases():
     draw = torch.Generator().manual_seed(19)
     return [(torch.randn(9, 5, generator=draw) + 1, k) for k in (0, 4)]
 
 
-def layer_cases() -> list[tuple[list[Tensor]]]:
+@exercise("19.2", "likeness of patches", cases=patch_cases)
+def likeness(patches, k):
+    x = F.normalize(patches - patches.mean(dim=0), dim=1)
+    return x @ x[k]
+
+
+likeness.slips = [
+    ("the mean patch is still in: subtract it first", " - patches.mean(dim=0)", ""),
+    ("those are dot products; a cosine has both at length 1", ("F.normalize", ""), (", dim=1", "")),
+    ("the mean is over patches, dimension 0; that is each patch's own mean", "dim=0", "1, True"),
+]
+
+
+def layer_cases():
     draw = torch.Generator().manual_seed(19)
     sizes = ((3, 2, 4), (4, 3, 6))
     many = [[2 * torch.randn(h, T, T, generator=draw) for _ in range(n)] for n, h, T in sizes]
     return [([m.softmax(dim=-1) for m in maps],) for maps in many]
 
 
-def similarity_cases() -> list[tuple[Tensor]]:
+@exercise("19.3", "rollout of CLS from behind", cases=layer_cases)
+def cls_rollout(maps):
+    # A row times a matrix is a row: T x T multiplications per layer, where the
+    # whole product needs T x T x T.
+    row = torch.eye(maps[0].shape[-1])[0]
+    for attention in reversed(maps):
+        row = (row @ attention.mean(dim=0) + row) / 2
+    return row
+
+
+cls_rollout.slips = [
+    ("begin with the last layer, not the first", "reversed(maps)", "maps"),
+    ("the residual path is missing: add I, then halve", " + row) / 2", ")"),
+    ("halve each matrix, or the sum is not 1", " / 2", ""),
+    ("that is the last layer alone; go on", "reversed(maps)", "maps[-1:]"),
+]
+
+
+def similarity_cases():
     draw = torch.Generator().manual_seed(19)
     return [(torch.randn(n, m, generator=draw),) for n, m in ((12, 12), (10, 14))]
 
 
-EXERCISES = (
-    Exercise(
-        "19.1",
-        "attention of CLS on its grid",
-        cls_maps,
-        attention_cases,
-        (
-            (
-                "registers stand between CLS and patches; count patches from the end",
-                lambda a, r, c: a[:, 0, 1 : 1 + r * c].unflatten(1, (r, c)),
-            ),
-            ("rows ask: that is who looks at CLS", lambda a, r, c: cls_maps(a.mT, r, c)),
-            ("patches lie row by row", lambda a, r, c: cls_maps(a, c, r).mT),
-            ("keep the heads apart", lambda a, r, c: cls_maps(a, r, c).mean(dim=0)),
-        ),
+@exercise("19.4", "mutual neighbours", cases=similarity_cases)
+def mutual_pairs(similarity):
+    there = similarity.argmax(dim=1)  # [N]
+    back = similarity.argmax(dim=0)  # [M]
+    i = torch.arange(len(similarity))
+    keep = back[there] == i
+    return torch.stack([i[keep], there[keep]], dim=1)
+
+
+mutual_pairs.slips = [
+    ("those are all choices; keep the ones that are returned", "back[there] == i", "i == i"),
+    ("a pair is (patch of a, patch of b), in this order", "], dim=1)", "], dim=1).flip(1)"),
+    ("ask what the chosen patch of b chooses: columns[rows[i]] == i", "there] == i", "i] == there"),
+]
+
+
+def component_cases():
+    """Grey with noise, a bright and a dark object on it, off zero."""
+    draw = torch.Generator().manual_seed(19)
+    cases = []
+    for sign in (1.0, -1.0):
+        z = 0.6 + 0.1 * torch.randn(9, 11, generator=draw)
+        z[2:5, 2:5] += 2
+        z[5:8, 6:10] -= 1.5
+        cases.append((sign * z, 4.0))
+    return cases + [(z, times) for z in ramps() for times in (1.5, 2.5)]
+
+
+def ramps():
+    """A border whose median, mean and deviation depend on each of its parts, and inside all that
+    lies near the two cuts.
+    """
+    draw = torch.Generator().manual_seed(19)
+    z = 0.1 * torch.randn(10, 14, generator=draw).exp()  # few are far above the median
+    z[:, [0, -1]] *= 1.5  # columns differ from rows
+    z[::9, ::13] = torch.tensor([[1.0, -0.3], [0.8, 0.9]])  # and corners from both
+    # From -1.11 to 1.84 no place lies between two cuts that are both right: with the deviation of
+    # a sample or of a population, from the lower middle value or the mean of both.
+    z[1:-1, 1:-1] = torch.linspace(-1.11, 1.84, 96).view(8, 12)
+    return [z + 0.5, -z]
+
+
+@exercise("19.5", "foreground on both sides", cases=component_cases)
+def both_sides(z, times):
+    # One cut has two sides, and background lies on one of them, together with
+    # everything beyond it. Grey between dark and bright needs two cuts.
+    inner = z[1:-1]
+    border = torch.cat([z[0], z[-1], inner[:, 0], inner[:, -1]])
+    return (z - border.median()).abs() > times * border.std()
+
+
+both_sides.slips = [
+    ("a dark object lies on the other side: take the absolute distance", ".abs()", ""),
+    (
+        "median and deviation are those of the border alone",
+        ("border.median", "z.median"),
+        ("border.std", "z.std"),
     ),
-    Exercise(
-        "19.2",
-        "likeness of patches",
-        likeness,
-        patch_cases,
-        (
-            ("the mean patch is still in: subtract it first", cosines),
-            (
-                "those are dot products; a cosine has both at length 1",
-                lambda x, k: (x - x.mean(dim=0)) @ (x - x.mean(dim=0))[k],
-            ),
-            (
-                "the mean is over patches, dimension 0; that is each patch's own mean",
-                lambda x, k: cosines(x - x.mean(dim=1, keepdim=True), k),
-            ),
-        ),
+    ("the deviation is that of the border; so must the median be", "border.median", "z.median"),
+    ("that is the mean of the border; a few odd patches move it, not the median", "median", "mean"),
+    ("the corners count twice: each patch of the border once", "z[1:-1]", "z"),
+    ("the border has a first and a last column, too", ", inner[:, 0], inner[:, -1]", ""),
+    ("the border has a first and a last row, too", ("z[0], z[-1], ", ""), ("z[1:-1]", "z")),
+    ("the cut is `times` deviations away, not always 4", "times *", "4 *"),
+    (
+        "that is the mean distance from the median; the standard deviation is asked for",
+        "border.std()",
+        "(border - border.median()).abs().mean()",
     ),
-    Exercise(
-        "19.3",
-        "rollout of CLS from behind",
-        cls_rollout,
-        layer_cases,
-        (
-            ("begin with the last layer, not the first", lambda m: cls_rollout(m[::-1])),
-            ("the residual path is missing: add I, then halve", no_residual),
-            ("halve each matrix, or the sum is not 1", lambda m: 2 ** len(m) * cls_rollout(m)),
-            ("that is the last layer alone; go on", lambda m: cls_rollout(m[-1:])),
-        ),
-    ),
-    Exercise(
-        "19.4",
-        "mutual neighbours",
-        mutual_pairs,
-        similarity_cases,
-        (
-            ("those are all choices; keep the ones that are returned", best),
-            (
-                "a pair is (patch of a, patch of b), in this order",
-                lambda x: mutual_pairs(x).flip(1),
-            ),
-            ("ask what the chosen patch of b chooses: columns[rows[i]] == i", both_point_alike),
-        ),
-    ),
-    Exercise(
-        "19.5",
-        "foreground on both sides",
-        two_sides.both_sides,
-        two_sides.component_cases,
-        two_sides.MISTAKES,
-    ),
-)
+    ("the distance is from the median of the border, not from 0", " - border.median()", ""),
+    ("True is foreground; yours is the background", "> times", "<= times"),
+]

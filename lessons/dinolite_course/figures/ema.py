@@ -5,7 +5,6 @@ DINO Sec. 3.1 "Teacher network" (the rule of the average); the official code dra
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import torch
@@ -13,32 +12,18 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.viz.style import COLORS, style
-
-DASHES = ("-", "--", "-.")
-RINGS = (1.0, 2.0)
+from dinolite.viz.style import COLORS
+from dinolite_course.figures.lines import DASHES, add_legends, plots
 
 
 def memory_weights(momentum: float, steps: int) -> Float[Tensor, " steps"]:
     """The weight (1 - m) m^k of the student of k steps ago, k = 0, 1, ..., in a teacher that has
-    been averaging for long.
-
-    Raises:
-        ValueError: `momentum` is not in [0, 1].
-    """
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum = {momentum} must be in [0, 1]")
+    been averaging for long."""
     return (1 - momentum) * torch.tensor(momentum) ** torch.arange(steps)
 
 
 def ema_of(values: Float[Tensor, " n"], momentum: float) -> Float[Tensor, " n"]:
-    """The average after each value; it starts as the first one, as a teacher starts as the student.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    if len(values) == 0:
-        raise ValueError("values is empty; the average starts at the first one")
+    """The average after each value; it starts as the first, as a teacher starts as the student."""
     teacher, path = values[0], []
     for value in values:
         teacher = momentum * teacher + (1 - momentum) * value
@@ -48,56 +33,39 @@ def ema_of(values: Float[Tensor, " n"], momentum: float) -> Float[Tensor, " n"]:
 
 def memory_figure(momenta: Sequence[float], values: Float[Tensor, " n"], steps: int = 60) -> Figure:
     """Two panels. Left, the weight of the student of 0 to `steps` - 1 steps ago, a line for each
-    momentum. Right, `values` in grey and their average for each momentum.
-
-    Raises:
-        ValueError: there is no momentum, or one is not in [0, 1].
-    """
-    if not momenta:
-        raise ValueError("momenta is empty; give at least one in [0, 1]")
-    with style():
-        figure = plt.figure(figsize=(8, 2.3), layout="constrained")
-        left, right = figure.subplots(1, 2)
+    momentum. Right, `values` in grey and their average for each momentum."""
+    with plots(2, (8, 2.3)) as (figure, [left, right]):
         noisy = values.detach().cpu().float()
         right.plot(noisy.tolist(), color="lightgray", lw=1, label="student")
-        for momentum, dash in zip(momenta, cycle(DASHES), strict=False):
+        for momentum, dash in zip(momenta, DASHES, strict=False):
             left.plot(memory_weights(momentum, steps).tolist(), dash, lw=1.5)
             right.plot(ema_of(noisy, momentum).tolist(), dash, lw=1.5, label=f"m = {momentum:g}")
         left.set(title="weight in the teacher", xlabel="steps ago", ylim=(0, None))
         right.set(title="student and teachers", xlabel="step")
-        figure.legend(loc="outside lower center", ncols=len(momenta) + 1)
+        add_legends(figure, [right], together=True)
     return figure
 
 
 def paths_figure(
-    panels: Mapping[str, Mapping[str, Float[Tensor, "n 2"]]], half_side: float = 2.0
+    planes: Mapping[str, Mapping[str, Float[Tensor, "n 2"]]], half_side: float = 2.0
 ) -> Figure:
     """One plane per panel, with rings about its middle, where the loss is lowest, and a path [n, 2]
     for each name. The last point of a path is a dot.
 
     Args:
-        panels: {"momentum 0.9": {"student": [n, 2], "teacher": [n, 2]}, ...}.
+        planes: {"momentum 0.9": {"student": [n, 2], "teacher": [n, 2]}, ...}.
         half_side: the planes reach from minus this to this.
-
-    Raises:
-        ValueError: there is no panel.
     """
-    if not panels:
-        raise ValueError(f"{panels = } is empty; give at least one, as {{name: paths}}")
-    colours = (COLORS[5], COLORS[1], *COLORS[2:5])
-    with style():
-        figure = plt.figure(figsize=(7.5, 2.4), layout="constrained")
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for ax, (title, paths) in zip(axes, panels.items(), strict=True):
-            for ring in RINGS:
-                ax.add_patch(plt.Circle((0, 0), ring * half_side / 2, fill=False, color="0.85"))
-            for (name, path), colour in zip(paths.items(), cycle(colours), strict=False):
+    with plots(len(planes), (7.5, 2.7)) as (figure, axes):
+        for ax, (title, paths) in zip(axes, planes.items(), strict=True):
+            for radius in (half_side / 2, half_side):
+                ax.add_patch(plt.Circle((0, 0), radius, fill=False, color="0.85"))
+            for (name, path), colour in zip(paths.items(), (COLORS[5], COLORS[1]), strict=False):
                 x, y = path.detach().cpu().float().T.tolist()
                 ax.plot(x, y, color=colour, lw=1.0, label=name)
                 ax.plot(x[-1:], y[-1:], "o", color=colour, ms=6, mec="black", mew=0.8)
             ends = (-half_side, half_side)
             ax.set(title=title, xlim=ends, ylim=ends, aspect="equal")
             ax.grid(visible=False)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center")
+        add_legends(figure, axes, together=True)
     return figure

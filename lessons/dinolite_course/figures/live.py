@@ -11,20 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dinolite.viz.curves import Log
-from dinolite.viz.style import png_bytes, style
+from dinolite.viz.style import png_bytes
+from dinolite_course.figures.lines import lines_figure
 
 LOSSES = {
     "dino_local_crops_loss": "loss, local",
     "dino_global_crops_loss": "loss, global",
     "dino_target_entropy": "target entropy",
 }
-NORMS = ("grad_norm/backbone", "grad_norm/dino_head", "grad_norm/ibot_head")
-KNN = "knn"
+NORMS = {
+    f"grad_norm/{part}": part.replace("_", " ") for part in ("backbone", "dino_head", "ibot_head")
+}
 
 
 def run_figure(
@@ -44,34 +44,21 @@ def run_figure(
         clip: limit of the gradient norms.
         baselines: level lines in the k-NN panel, {"raw pixels": 28.0}, in percent.
     """
-    with style():
-        figure = plt.figure(figsize=(9, 3.1), layout="constrained")
-        losses, knn, norms = figure.subplots(1, 3)
-        for name, label in LOSSES.items():
-            draw(losses, log, name, label)
-        losses.axhline(math.log(n_prototypes), ls="--", color="gray", lw=1, label="ln K")
-        losses.axhline(floor, ls=":", color="black", lw=1.2, label="entropy floor")
-        losses.set(title="DINO (nats)", ylim=(0, None))
-        draw(knn, log, KNN, "k-NN")
-        for i, (label, value) in enumerate((baselines or {}).items()):
-            knn.axhline(value, ls=("--", ":", "-.")[i % 3], color="gray", lw=1, label=label)
-        knn.set(title="k-NN (%)")
-        for name in NORMS:
-            draw(norms, log, name, name.removeprefix("grad_norm/").replace("_", " "))
-        norms.axhline(clip, ls="--", color="gray", lw=1, label="limit")
-        norms.set(title="gradient norm", yscale="log")
-        for ax in (losses, knn, norms):
-            ax.set_xlabel("iteration")
-            if ax.lines:  # between the entropy and its floor is room
-                ax.legend(fontsize=7, loc="center right" if ax is losses else "best")
+    losses = named(log, LOSSES) | {"ln K": math.log(n_prototypes), "entropy floor": floor}
+    panels = {
+        "DINO (nats)": losses,
+        "k-NN (%)": named(log, {"knn": "k-NN"}) | dict(baselines or {}),
+        "gradient norm": named(log, NORMS) | {"limit": clip},
+    }
+    figure = lines_figure(panels, xlabel="iteration", log=["gradient norm"])
+    figure.axes[0].set_ylim(0, None)
     return figure
 
 
-def draw(ax: Axes, log: Log, name: str, label: str) -> None:
-    """The line of a logged name; points where there are few."""
-    if name in log:
-        x, y = zip(*log[name], strict=True)
-        ax.plot(x, y, marker="o" if len(x) < 12 else None, ms=4, lw=1.2, label=label)
+def named(log: Log, names: Mapping[str, str]) -> dict[str, tuple[list[int], list[float]]]:
+    """Of each name that is logged the line, under its label."""
+    found = {label: log[name] for name, label in names.items() if name in log}
+    return {label: ([i for i, _ in line], [v for _, v in line]) for label, line in found.items()}
 
 
 class LiveFigure(widgets.VBox):

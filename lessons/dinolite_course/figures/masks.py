@@ -1,5 +1,5 @@
-"""What is hidden: photographs with covered patches, the positions of patches in a batch, and how
-often each place of the grid is hidden.
+"""What is hidden: covered patches, their positions in a batch, how often each place is hidden, and
+the prototypes that are guessed for them.
 
 iBOT Sec. 3.1 (block-wise masks); official `data/masking.py` and `data/collate.py`, which draw
 nothing.
@@ -7,101 +7,71 @@ nothing.
 
 from collections.abc import Mapping, Sequence
 
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
-from matplotlib.axes import Axes
+from jaxtyping import Bool, Float, Int64, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.viz.style import COLORS, HEAT, panels, show_image, show_map, style, to_picture
+from dinolite.viz.style import HEAT, panels, show_map, style
+from dinolite_course.figures.lines import look_of
+from dinolite_course.figures.matrices import draw_squares
+from dinolite_course.figures.rows import in_colors, rows_figure
 
 COVER = (0.0, 0.45, 0.7)  # the first colour of the palette, rare in photographs
-LINE = "#BBBBBB"
 
 
-def covered(image: Float[Tensor, "3 H W"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 H W"]:
-    """The picture with a plain blue where the mask is True (hidden)."""
-    holes = F.interpolate(mask[None, None].float(), size=image.shape[-2:], mode="nearest")[0]
-    return image * (1 - holes) + image.new_tensor(COVER)[:, None, None] * holes
-
-
-def masked_figure(
-    images: Float[Tensor, "n 3 H W"] | UInt8[Tensor, "n 3 H W"],
-    masks: Bool[Tensor, "m h w"],
-    titles: Sequence[str],
-    columns: int | None = None,
-    width: float = 9.0,
-) -> Figure:
-    """Pictures whose hidden patches are covered, row by row; all in one row without `columns`.
-
-    Raises:
-        ValueError: there is no picture, or not one mask and one title for each.
-    """
-    n = len(images)
-    if not n or not n == len(masks) == len(titles):
-        raise ValueError(
-            f"{n} images, {len(masks)} masks, {len(titles)} titles; give one or more of each, "
-            f"equally many"
-        )
-    columns = columns or n
-    aspect = images.shape[-2] / images.shape[-1]
-    figure, rows = panels(-(-n // columns), columns, width=width, aspect=aspect)
-    axes = [ax for row in rows for ax in row]
-    for ax, image, mask, title in zip(axes, images, masks, titles, strict=False):
-        picture = to_picture(image).permute(2, 0, 1)
-        with style():
-            show_image(ax, covered(picture, mask.cpu()), title)
-    return figure
+def covered(
+    images: Float[Tensor, "*n 3 H W"] | UInt8[Tensor, "*n 3 H W"],
+    masks: Bool[Tensor, "*n h w"],
+    color: tuple[float, float, float] = COVER,
+) -> Float[Tensor, "*n 3 H W"]:
+    """Pictures in [0, 1] with a plain colour where the mask is True (hidden)."""
+    pictures = images if images.is_floating_point() else images / 255
+    down, across = (images.shape[i] // masks.shape[i] for i in (-2, -1))
+    holes = masks.repeat_interleave(down, -2).repeat_interleave(across, -1)
+    return pictures.where(~holes.unsqueeze(-3), pictures.new_tensor(color)[:, None, None])
 
 
 def positions_figure(masks: Bool[Tensor, "n h w"], titles: Sequence[str]) -> Figure:
-    """One grid for each crop, every patch with its position in the whole batch; hidden ones dark.
-
-    Raises:
-        ValueError: there is no mask, or not one title for each.
-    """
-    if not len(masks) or len(masks) != len(titles):
-        raise ValueError(f"{len(masks)} masks, {len(titles)} titles; give equally many, at least 1")
-    h, w = masks.shape[1:]
-    figure, [row] = panels(1, len(masks), aspect=h / w)
-    for crop, (ax, mask, title) in enumerate(zip(row, masks, titles, strict=True)):
-        with style():
-            show_map(ax, mask.float(), title, cmap="Blues", vmin=0, vmax=1.2)
-        draw_lines(ax, h, w)
-        for n, hidden in enumerate(mask.flatten().tolist()):
-            color, (r, c) = ("white" if hidden else "black"), divmod(n, w)
-            number = str(crop * h * w + n)
-            ax.text(c, r, number, color=color, ha="center", va="center", fontsize=9)
+    """One grid for each crop, every patch with its position in the batch; hidden ones dark."""
+    n, h, w = masks.shape
+    figure, [axes] = panels(1, n, aspect=h / w)
+    for crop, (ax, mask, title) in enumerate(zip(axes, masks, titles, strict=True)):
+        numbers = [[str((crop * h + r) * w + c) for c in range(w)] for r in range(h)]
+        draw_squares(ax, 1.0 - mask.float(), numbers, cmap="Blues_r", vmin=-0.2, vmax=1)
+        ax.hlines([r - 0.5 for r in range(h + 1)], -0.5, w - 0.5, "#BBBBBB", lw=0.8)
+        ax.vlines([c - 0.5 for c in range(w + 1)], -0.5, h - 0.5, "#BBBBBB", lw=0.8)
+        ax.set_title(title, fontsize=9)
     return figure
 
 
-def draw_lines(ax: Axes, h: int, w: int) -> None:
-    """Lines between the patches of a grid whose patches are 1 wide."""
-    ax.hlines([r - 0.5 for r in range(h + 1)], -0.5, w - 0.5, LINE, lw=0.8)
-    ax.vlines([c - 0.5 for c in range(w + 1)], -0.5, h - 0.5, LINE, lw=0.8)
-
-
 def hidden_share_figure(runs: Mapping[str, Bool[Tensor, "n h w"]]) -> Figure:
-    """How often each patch is hidden, one map per run on one scale, and the middle row as curves.
-
-    Raises:
-        ValueError: there is no run.
-    """
-    if not runs:
-        raise ValueError("runs is empty; give at least one, as {name: masks}")
+    """How often each patch is hidden, one map per run on one scale, and the middle row as lines."""
     shares = {name: masks.float().mean(0) for name, masks in runs.items()}
     largest = max(share.max().item() for share in shares.values())
     figure, [row] = panels(1, len(runs) + 1)
     for ax, (name, share) in zip(row, shares.items(), strict=False):
-        with style():
-            show_map(ax, share, name, HEAT, vmin=0, vmax=largest)
+        show_map(ax, share, name, HEAT, vmin=0, vmax=largest)
     with style():
-        figure.colorbar(row[len(runs) - 1].images[0], ax=row[len(runs) - 1], shrink=0.8)
-        last = row[-1]
-        last.set_axis_on()
-        for i, (name, share) in enumerate(shares.items()):
-            middle = share[share.shape[0] // 2].tolist()
-            last.plot(middle, "-" if i == 0 else "--", color=COLORS[i % len(COLORS)], label=name)
-        last.set(title="middle row", xlabel="column", ylim=(0, None))
-        last.legend()
+        figure.colorbar(row[-2].images[0], ax=row[-2], shrink=0.8)
+        row[-1].set_axis_on()
+        for name, share in shares.items():
+            row[-1].plot(share[len(share) // 2].tolist(), label=name, **look_of(list(shares))[name])
+        row[-1].set(title="middle row", xlabel="column", ylim=(0, None))
+        row[-1].legend()
     return figure
+
+
+def assignments_figure(
+    images: Float[Tensor, "n 3 H W"],
+    masks: Bool[Tensor, "n h w"],
+    choices: Mapping[str, Int64[Tensor, "n h w"]],
+    width: float = 8.0,
+) -> Figure:
+    """One row per crop: the crop, what the student sees of it, and one map per entry of `choices`
+    with the number of the prototype that is chosen for each patch. The same colour means the same
+    prototype, in all maps; -1, no answer, is white.
+    """
+    columns = {"crop": images, "student sees": covered(images, masks)}
+    columns |= {name: in_colors(numbers) for name, numbers in choices.items()}
+    rows = [[column[i] for column in columns.values()] for i in range(len(images))]
+    return rows_figure(rows, list(columns), width)

@@ -10,17 +10,40 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dinolite.data.photographs import CLASSES
-from dinolite.data.scenes import make_collages
-from dinolite.eval.segmentation import patch_labels, patch_similarity_auc, segmentation_probe
+from dinolite.data.photographs import CLASSES, make_windows
+from dinolite.data.scenes import SIDE
+from dinolite.eval.segmentation import patch_labels, segmentation_probe
 
 TILE = 8  # patches on a side of a tile
 COLLAGES = ((400, "train", 21), (200, "test", 22))  # number, split, seed
 
 Read = Callable[[UInt8[Tensor, "n 3 H W"]], Float[Tensor, "n D h w"]]
+
+
+def make_collages(
+    n: int, split: str, seed: int, tile: int
+) -> tuple[UInt8[Tensor, "n 3 S S"], Int64[Tensor, "n 2 2"]]:
+    """n squares of two by two windows of four different photographs, `tile` pixels each, S = 2
+    `tile`. Labels: indices into `photographs.CLASSES`.
+
+    Raises:
+        ValueError: n < 1, an unknown split, tile < 4.
+    """
+    if n < 1:
+        raise ValueError(f"n={n} collages asked for; allowed: 1 and up")
+    windows, labels = make_windows(6 * n + 64, split, seed, tile, SIDE)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.argsort(torch.rand(n, len(windows), generator=generator), dim=1)[:, :64]
+    new = torch.ones(n, 64, dtype=torch.bool)  # the first window of its photograph in the row
+    shuffled = labels[order]  # [n, 64]
+    for i in range(1, 64):
+        new[:, i] = (shuffled[:, :i] != shuffled[:, i, None]).all(1)
+    chosen = order[new & (new.cumsum(1) <= 4)].view(n, 2, 2)
+    tiles = windows[chosen]  # [n, 2, 2, 3, tile, tile]
+    return tiles.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3), labels[chosen]
 
 
 class CollageResult(NamedTuple):
@@ -60,6 +83,31 @@ def collage_scores(read: Read, patch_size: int) -> CollageResult:
     )
 
 
+def patch_similarity_auc(
+    features: Float[Tensor, "n D h w"], labels: Int64[Tensor, "n h w"]
+) -> float:
+    """How well cosine similarity tells pairs of patches with the same label from pairs with
+    different ones: the area under the ROC curve, 0.5 = chance, 1 = perfectly.
+
+    Pairs are taken within each picture and the pictures' values averaged. Patches labelled -1 are
+    left out, and so are pictures where all pairs are of one kind.
+
+    Raises:
+        ValueError: no picture has pairs of both kinds.
+    """
+    values = []
+    for x, y in zip(features.flatten(2).mT, labels.flatten(1), strict=True):
+        x, y = F.normalize(x[y >= 0].float(), dim=1), y[y >= 0]  # [N, D]
+        i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+        same = y[i] == y[j]
+        if same.any() and not same.all():
+            similarity = (x @ x.T)[i, j]
+            values.append(float(auc(similarity[same], similarity[~same])))
+    if not values:
+        raise ValueError("labels has no picture with pairs of the same and of different labels")
+    return sum(values) / len(values)
+
+
 def auc_at_same_distance(features: Float[Tensor, "n D S S"]) -> float:
     """AUC of cosine similarity for "same tile", for each displacement between two patches (shorter
     than a tile) by itself; the mean over displacements and pictures.
@@ -84,16 +132,13 @@ def auc_at_same_distance(features: Float[Tensor, "n D S S"]) -> float:
             similarity = (x[a] * x[b]).sum(dim=1).flatten(1)  # [n, pairs]
             similarity = similarity.round(decimals=5)  # rounding errors are no difference
             same = (tile[a[2:]] == tile[b[2:]]).flatten()
-            values.append(auc_of_rows(similarity[:, same], similarity[:, ~same]))
+            values.append(auc(similarity[:, same], similarity[:, ~same]))
     return float(torch.stack(values).mean())
 
 
-def auc_of_rows(
-    positive: Float[Tensor, "n p"], negative: Float[Tensor, "n q"]
-) -> Float[Tensor, " n"]:
+def auc(positive: Float[Tensor, "*n p"], negative: Float[Tensor, "*n q"]) -> Float[Tensor, "*n"]:
     """For each row, the share of (positive, negative) pairs with the positive one higher; equal
-    values count one half."""
-    ordered = negative.sort(dim=1).values
-    wanted = positive.contiguous()
+    values count one half. So many short rows are slow one by one in scikit-learn."""
+    ordered, wanted = negative.sort(dim=-1).values, positive.contiguous()
     below = torch.searchsorted(ordered, wanted) + torch.searchsorted(ordered, wanted, right=True)
-    return below.double().mean(dim=1) / (2 * negative.shape[1])
+    return below.double().mean(dim=-1) / (2 * negative.shape[-1])

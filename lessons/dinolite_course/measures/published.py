@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from dinolite.eval.features import IMAGENET_MEAN, IMAGENET_STD, evaluating
+from dinolite.config import IMAGENET_MEAN, IMAGENET_STD
+from dinolite.data.augmentations import normalize
+from dinolite.eval.features import evaluating
 
 PICTURE = "http://images.cocodataset.org/val2017/000000039769.jpg"
 SIDE, SHOWN = 224, 5  # pixels; the first numbers of a vector
@@ -72,8 +74,7 @@ def reference_pixels(picture: Tensor) -> Float[Tensor, "1 3 224 224"]:
         )
     x = picture[None].float() / 255
     x = interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True)
-    mean, std = (torch.tensor(rgb)[:, None, None] for rgb in (IMAGENET_MEAN, IMAGENET_STD))
-    return (x - mean) / std
+    return normalize(x, IMAGENET_MEAN, IMAGENET_STD)
 
 
 @torch.no_grad()

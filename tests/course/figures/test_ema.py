@@ -1,7 +1,5 @@
 """What a slow copy remembers: weights, averages and paths are where they belong."""
 
-import matplotlib.pyplot as plt
-import pytest
 import torch
 
 from dinolite_course.figures.ema import ema_of, memory_figure, memory_weights, paths_figure
@@ -27,7 +25,6 @@ def test_memory_figure() -> None:
     assert [list(line.get_ydata()) for line in right.lines] == [[0, 4, 2], [0, 2, 2], [0, 0, 0]]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["student", "m = 0.5", "m = 1"]
-    plt.close(figure)
 
 
 def test_paths_figure() -> None:
@@ -37,15 +34,3 @@ def test_paths_figure() -> None:
     path, end = figure.axes[0].lines[:2]
     assert list(path.get_xdata()) == [0, 2] and list(path.get_ydata()) == [1, 3]
     assert list(end.get_xdata()) == [2] and figure.axes[0].get_xlim() == (-3, 3)
-    plt.close(figure)
-
-
-def test_nothing_to_draw() -> None:
-    with pytest.raises(ValueError, match="momenta is empty"):
-        memory_figure([], torch.zeros(3))
-    with pytest.raises(ValueError, match=r"momentum = 1\.5"):
-        memory_figure([1.5], torch.zeros(3))
-    with pytest.raises(ValueError, match="values is empty"):
-        ema_of(torch.zeros(0), 0.5)
-    with pytest.raises(ValueError, match="is empty"):
-        paths_figure({})

@@ -1,17 +1,15 @@
 """Masks drawn: hidden patches are covered, positions count through the batch, shares are means."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 from numpy.testing import assert_allclose
 
 from dinolite.viz.style import png_bytes
 from dinolite_course.figures.masks import (
     COVER,
+    assignments_figure,
     covered,
     hidden_share_figure,
-    masked_figure,
     positions_figure,
 )
 
@@ -29,16 +27,13 @@ def test_hidden_patches_are_covered_and_the_others_untouched() -> None:
     assert torch.equal(seen[:, :2], image[:, :2]) and torch.equal(seen[:, :, :4], image[:, :, :4])
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_masked_pictures_fill_rows(whole: bool) -> None:
-    images = torch.zeros(2, 3, 4, 6, dtype=torch.uint8) if whole else torch.zeros(2, 3, 4, 6)
-    figure = masked_figure(images, two_masks(), ["a", "b"], columns=1)
-    drawn = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
-    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
-    assert_allclose(drawn[0][3, 5], COVER, rtol=1e-6)
-    assert_allclose(drawn[1][0, 0], COVER, rtol=1e-6)
-    assert [int((d[..., 2] > 0).sum()) for d in drawn] == [4, 4]  # one patch of 2 x 2 pixels each
-    assert png_bytes(figure)
+def test_many_pictures_are_covered_at_once_and_turned_into_shares() -> None:
+    images = torch.full((2, 3, 4, 6), 255, dtype=torch.uint8)
+    seen = covered(images, two_masks())
+    assert_allclose(seen[0, :, 3, 5], COVER, rtol=1e-6)
+    assert_allclose(seen[1, :, 0, 0], COVER, rtol=1e-6)
+    assert [int((s == 1).all(dim=0).sum()) for s in seen] == [20, 20]  # all but 2 x 2 pixels each
+    assert_allclose(covered(images, two_masks(), (0, 0, 0))[0, :, 3, 5], 0)
 
 
 def test_positions_go_on_from_crop_to_crop() -> None:
@@ -47,7 +42,6 @@ def test_positions_go_on_from_crop_to_crop() -> None:
     assert numbers == [list(range(6)), list(range(6, 12))]
     white = [t.get_text() for ax in figure.axes for t in ax.texts if t.get_color() == "white"]
     assert white == ["5", "6"]
-    plt.close(figure)
 
 
 def test_shares_are_means_over_the_masks() -> None:
@@ -63,10 +57,16 @@ def test_shares_are_means_over_the_masks() -> None:
     assert png_bytes(figure)
 
 
-def test_nothing_to_draw_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 images, 2 masks, 1 titles"):
-        masked_figure(torch.zeros(1, 3, 4, 6), two_masks(), ["a"])
-    with pytest.raises(ValueError, match="2 masks, 1 titles"):
-        positions_figure(two_masks(), ["a"])
-    with pytest.raises(ValueError, match="runs is empty"):
-        hidden_share_figure({})
+def test_the_same_prototype_has_the_same_colour_and_no_answer_is_white() -> None:
+    images, hidden = torch.full((2, 3, 4, 4), 0.5), torch.tensor([[True, False], [False, False]])
+    masks = torch.stack([hidden, ~hidden])
+    teacher = torch.tensor([[[3, 1], [2, 0]], [[1, 1], [3, 2]]])
+    student = torch.where(masks, teacher, -1)
+    axes = assignments_figure(images, masks, {"teacher": teacher, "student": student}).axes
+    assert [ax.get_title() for ax in axes[:4]] == ["crop", "student sees", "teacher", "student"]
+    first, second, answers = (np.asarray(axes[i].images[0].get_array()) for i in (2, 6, 3))
+    assert_allclose(first[0, 0], second[1, 0])  # both prototype 3
+    assert not np.allclose(first[0, 0], first[0, 1])
+    assert_allclose(answers[0, 0], first[0, 0])
+    assert_allclose(answers[0, 1], 1)
+    assert_allclose(answers[1], 1)

@@ -1,14 +1,19 @@
-"""Patch figures: the numbers are in reading order on their own patches, rows of patches and
-kernels are drawn as given.
+"""Patch figures: the numbers are in reading order on their own patches, rows of patches,
+kernels and tokens are drawn as given.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
-from dinolite_course.figures.patches import kernels_figure, patch_grid_figure, sequence_figure
+from dinolite_course.figures.patches import (
+    KINDS,
+    kernels_figure,
+    patch_grid_figure,
+    sequence_figure,
+    token_kinds,
+    token_strip_figure,
+)
 
 
 def random(*shape: int) -> Tensor:
@@ -25,19 +30,6 @@ def test_numbers_stand_in_reading_order() -> None:
     horizontal, vertical = (c.get_segments() for c in ax.collections)
     assert [line[0][1] for line in horizontal] == [-0.5, 3.5, 7.5]
     assert [line[0][0] for line in vertical] == [-0.5, 3.5, 7.5, 11.5]
-    plt.close(figure)
-
-
-def test_a_grid_without_numbers() -> None:
-    figure = patch_grid_figure(random(3, 8, 8), 4, numbers=False)
-    assert not figure.axes[0].texts
-    plt.close(figure)
-
-
-@pytest.mark.parametrize("patch_size", [0, 3, 8])
-def test_a_grid_that_does_not_fit(patch_size: int) -> None:
-    with pytest.raises(ValueError, match=f"patch_size = {patch_size} does not divide the 8 x 12"):
-        patch_grid_figure(random(3, 8, 12), patch_size)
 
 
 def test_a_sequence_is_drawn_from_left_to_right() -> None:
@@ -49,25 +41,34 @@ def test_a_sequence_is_drawn_from_left_to_right() -> None:
     assert lefts == sorted(lefts) and len(set(lefts)) == 3
     for image, patch in zip(ax.images, patches, strict=True):
         assert np.allclose(image.get_array(), patch.permute(1, 2, 0).numpy())
-    plt.close(figure)
 
 
 def test_kernels_are_grey_at_zero_and_scaled_each_by_itself() -> None:
     row = torch.zeros(2, 3, 2, 2)
     row[0, 0, 0, 0], row[0, 0, 0, 1], row[1, 2, 1, 1] = 4.0, -2.0, -0.1
     figure = kernels_figure({"a": row, "b": torch.zeros(2, 3, 2, 2)})
-    assert [ax.get_title() for ax in figure.axes] == ["a 0", "a 1", "b 0", "b 1"]
+    assert [ax.get_title() for ax in figure.axes] == ["a", "", "b", ""]
     drawn = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
     assert np.allclose(drawn[0][0, :, 0], [1.0, 0.25]) and np.allclose(
         drawn[1][1, 1], [0.5, 0.5, 0]
     )
     assert np.allclose(drawn[0][1], 0.5) and np.allclose(drawn[2], 0.5)
-    plt.close(figure)
 
 
-def test_nothing_to_draw_is_refused() -> None:
-    with pytest.raises(ValueError, match="patches is empty"):
-        sequence_figure(torch.zeros(0, 3, 2, 2))
-    for kernels in ({}, {"a": torch.zeros(1, 3, 2, 2), "b": torch.zeros(2, 3, 2, 2)}):
-        with pytest.raises(ValueError, match="kernels has rows of"):
-            kernels_figure(kernels)
+def test_kinds_stand_in_the_order_of_the_sequence() -> None:
+    assert token_kinds(4, 0) == ["CLS", "patch", "patch", "patch"]
+    masks = torch.tensor([True, False])
+    assert token_kinds(5, 2, masks) == ["CLS", "register", "register", "hidden patch", "patch"]
+
+
+def test_strip_and_numbers() -> None:
+    tokens = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    masks = torch.tensor([False, True, False, False])
+    figure = token_strip_figure(tokens, 1, masks)
+    strip, matrix = figure.axes
+    assert strip.images[0].get_array().tolist() == [[0, 1, 2, 3, 2, 2]]
+    assert torch.equal(torch.tensor(matrix.images[0].get_array().data), tokens.T)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(KINDS)
+    (legend,) = token_strip_figure(tokens, 0).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["CLS", "patch"]

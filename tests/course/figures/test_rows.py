@@ -1,0 +1,129 @@
+"""Pictures and maps in rows: what is drawn where, on which scale, and which patch is framed."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.patches import ConnectionPatch, Rectangle
+from numpy.testing import assert_allclose
+
+from dinolite.viz.similarity import OTHER, SAME
+from dinolite_course.figures.rows import (
+    Vote,
+    compare_figure,
+    correspondences_figure,
+    in_colors,
+    rows_figure,
+    votes_figure,
+)
+
+IMAGE = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0))
+SMALL, LARGE = torch.linspace(0, 0.5, 24).view(4, 6), torch.linspace(0.2, 1, 96).view(8, 12)
+
+
+def drawn(ax: Axes) -> np.ndarray:
+    return np.asarray(ax.images[0].get_array())
+
+
+def frames(ax: Axes) -> list[tuple[float, float, float, float]]:
+    """Left, top, width, height of the frames in a panel."""
+    found = [p for p in ax.patches if isinstance(p, Rectangle)]
+    return [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in found]
+
+
+def test_each_panel_stands_under_its_name() -> None:
+    panels = {"before": IMAGE, "after": torch.full((3, 8, 8), 51, dtype=torch.uint8), "map": SMALL}
+    figure = compare_figure(panels, width=5.0)
+    assert [ax.get_title() for ax in figure.axes] == ["before", "after", "map"]
+    assert_allclose(drawn(figure.axes[0]), IMAGE.permute(1, 2, 0))
+    assert_allclose(drawn(figure.axes[1]), 0.2, rtol=1e-6)
+    assert_allclose(drawn(figure.axes[2]), SMALL)
+    assert figure.axes[2].images[0].get_interpolation() == "nearest"
+    assert figure.get_size_inches()[0] == 5.0
+
+
+def test_panels_fill_rows_in_order() -> None:
+    axes = compare_figure({name: IMAGE for name in "abc"}, columns=2).axes
+    assert [ax.get_title() for ax in axes] == ["a", "b", "c", ""]
+    assert not axes[3].images and not axes[3].axison
+
+
+def test_scales_of_maps() -> None:
+    maps = {"a": SMALL, "b": LARGE}
+    found = {
+        scale: [ax.images[0].get_clim() for ax in compare_figure(maps, scale=scale).axes[:2]]
+        for scale in ("signed", "positive", "own", "shared")
+    }
+    assert_allclose(found["signed"], [(-1, 1), (-1, 1)])
+    assert_allclose(found["positive"], [(0, 0.5), (0, 1)])
+    assert_allclose(found["own"], [(0, 0.5), (0.2, 1)], rtol=1e-6)
+    assert_allclose(found["shared"], [(0, 1), (0, 1)])
+
+
+def test_the_same_part_is_framed_at_every_resolution() -> None:
+    picture, a, b = compare_figure({"": IMAGE, "a": SMALL, "b": LARGE}, patch=(1, 2)).axes
+    assert frames(picture) == [(7.5, 3.5, 4, 4)]
+    assert frames(a) == [(1.5, 0.5, 1, 1)] and frames(b) == [(3.5, 1.5, 2, 2)]
+
+
+def test_each_panel_may_have_its_own_patches() -> None:
+    patches = [[(1, 2), (3, 0)], [(1, 2)], [(3, 0)]]
+    picture, a, b = compare_figure({"": IMAGE, "a": SMALL, "b": SMALL}, patch=patches).axes
+    assert len(frames(picture)) == 2
+    assert frames(a) == [(1.5, 0.5, 1, 1)] and frames(b) == [(-0.5, 2.5, 1, 1)]
+
+
+def test_rows_have_their_name_first_and_columns_their_title_on_top() -> None:
+    figure = rows_figure({"": [IMAGE, IMAGE], "x": SMALL.view(2, 3, 4)}, ["16 px", "32 px"])
+    assert [ax.get_title() for ax in figure.axes] == ["16 px", "32 px", "x", ""]
+    assert_allclose(drawn(figure.axes[3]), SMALL.view(2, 3, 4)[1])
+    figure = rows_figure([[IMAGE, SMALL], [IMAGE, LARGE]], ["photo", "map"])
+    assert [ax.get_title() for ax in figure.axes] == ["photo", "map", "", ""]
+
+
+def test_the_patch_of_a_place_is_framed_on_every_grid() -> None:
+    images = [torch.zeros(3, 16, 24), torch.ones(3, 32, 48)]
+    maps = [torch.zeros(2, 3), torch.zeros(4, 6)]
+    figure = rows_figure({"": images, "a": maps}, place=(0.6, 0.4))
+    assert [frames(ax) for ax in figure.axes] == [
+        [(7.5, 7.5, 8, 8)],  # of two rows the second, of three columns the second
+        [(15.5, 15.5, 8, 8)],  # of four rows the third, of six columns the third
+        [(0.5, 0.5, 1, 1)],
+        [(1.5, 1.5, 1, 1)],
+    ]
+    beside = rows_figure({"a": [images[0], maps[0]]}, place=(0.6, 0.4)).axes
+    assert frames(beside[0]) == [(7.5, 7.5, 8, 8)] and frames(beside[1]) == [(0.5, 0.5, 1, 1)]
+    assert not any(frames(ax) for ax in rows_figure({"": images, "a": maps}).axes)
+
+
+def test_a_number_has_one_colour_and_no_number_is_white() -> None:
+    colors = in_colors(torch.tensor([[[3, 1], [-1, 23]]]))
+    assert colors.shape == (1, 3, 2, 2)
+    assert torch.equal(colors[0, :, 0, 0], colors[0, :, 1, 1])  # 23 = 20 + 3
+    assert not torch.equal(colors[0, :, 0, 0], colors[0, :, 0, 1])
+    assert colors[0, :, 1, 0].tolist() == [1, 1, 1]
+
+
+def test_correspondences_are_green_or_orange_and_counted() -> None:
+    pairs = (torch.arange(3), torch.tensor([0, 1, 3]), torch.tensor([True, True, False]))
+    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    figure = correspondences_figure(image, image, {"net": pairs}, (2, 2), every=1)
+    lines = [a for a in figure.artists if isinstance(a, ConnectionPatch)]
+    assert [to_hex(a.get_edgecolor()).upper() for a in lines] == [SAME, SAME, OTHER]
+    assert [(a.xy1, a.xy2) for a in lines][2] == ((2, 6), (6, 6))  # patch 2 to patch 3
+    assert [ax.get_title() for ax in figure.axes] == ["net", "2 / 3"]
+
+
+def test_votes_are_framed_and_their_largest_shares_are_bars() -> None:
+    query = torch.full((3, 4, 6), 10, dtype=torch.uint8)
+    pictures, shares = torch.stack([query + 1, query + 2]), torch.tensor([0.2, 0.7, 0.1])
+    vote = Vote(pictures, torch.tensor([1, 0]), shares)
+    figure = votes_figure(query, 1, {"trained": vote}, ["cat", "dog", "cup"], shown=3)
+    asked, right, wrong, missing, bars = figure.axes
+    assert asked.get_title() == "trained" and not missing.images
+    assert_allclose(drawn(wrong), 12 / 255, rtol=1e-6)
+    for ax, color in ((right, SAME), (wrong, OTHER)):
+        assert to_hex(ax.spines["left"].get_edgecolor()).upper() == color and ax.axison
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx([0.7, 0.2, 0.1])
+    assert [t.get_text() for t in bars.get_yticklabels()] == ["dog", "cat", "cup"]
