@@ -11,6 +11,6 @@ SMALL: list[tuple[Any, str, Any]] = [
     (scenes, "SCENE_COUNT_AND_SEED", FEW),
     (scenes, "MOSAIC_COUNT_AND_SEED", FEW),
     (report, "SCENES", ((8, 1), (8, 2))),
-    (report, "SCENE_GRID", 4),
+    (report, "SCENE_GRID", 8),
 ]
 """Module, name, value."""
