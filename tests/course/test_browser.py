@@ -11,9 +11,9 @@ import nbformat
 import pytest
 from PIL import Image
 
-from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
+from tests.course.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
 
-LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
