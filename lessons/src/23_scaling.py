@@ -639,11 +639,19 @@ print(inspect.getsource(parallel.shard))
 # ## Two processes, live
 #
 # A process needs four facts: where to meet (address and port), how many there are,
-# and which one it is. `torchrun` sets them as environment variables; here we do. (The
-# other lines are for GPUs, threads and the network.)
+# and which one it is. `torchrun` starts the processes and sets the facts as
+# environment variables: `MASTER_ADDR`, `MASTER_PORT`, `WORLD_SIZE` and `RANK`. On one
+# machine its command is short. 127.0.0.1 is this machine, whatever its name; the
+# port is any free one.
 
 # %%
-print(inspect.getsource(processes.environment))
+print(*processes.torchrun(2, "dinolite_course.processes"))
+
+# %% [markdown]
+# Each process reads the four facts and joins the group:
+
+# %%
+print(inspect.getsource(parallel.process_group))
 
 # %% [markdown]
 # Now the real thing: the recipe `demo` on the sixteen photographs, 8 a step, its
