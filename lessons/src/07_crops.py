@@ -522,7 +522,8 @@ def views(canvas, sizes, c, draw):
     local = cut(c.local_crops_number, c.local_crops_scale, c.local_crops_size)
     local = blur(local, c.blur_prob[2])  # [L B, 3, l, l]
     return [
-        augmentations.normalize(x, c.rgb_mean, c.rgb_std) for x in (large, local)
+        augmentations.normalize(x, c.rgb_mean, c.rgb_std)
+        for x in (large, local)
     ]
 
 
