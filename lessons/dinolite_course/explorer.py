@@ -54,19 +54,9 @@ def patch_explorer(
     heads = max(source.heads for source in gallery.sources.values())
     seen: set[tuple[str, int]] = set()
 
-    def view(
-        upload: Any, picture: int, row: int, column: int, layer: int, head: str, **chosen: Any
-    ) -> bytes:
+    def view(upload: Any, **chosen: Any) -> bytes:
         take_upload(gallery, upload, seen)
-        question = Question(
-            picture=min(picture, len(gallery.pictures) - 1),
-            down=row / STEPS,
-            across=column / STEPS,
-            layer=layer - 1,
-            head=None if head == MEAN or chosen["metric"] != "attention" else int(head),
-            **chosen,
-        )
-        return mosaic_png(*draw(gallery, question), width)
+        return mosaic_png(*draw(gallery, question_of(gallery, **chosen)), width)
 
     return explore(
         view,
@@ -88,6 +78,28 @@ def take_upload(gallery: Gallery, upload: Any, seen: set[tuple[str, int]]) -> No
         if (name, len(data)) not in seen:
             gallery.upload(data, name)
             seen.add((name, len(data)))
+
+
+def question_of(
+    gallery: Gallery,
+    picture: int,
+    row: int,
+    column: int,
+    weights: str,
+    layer: int,
+    metric: Metric,
+    head: str,
+) -> Question:
+    """What the controls ask. Their `layer` counts from 1."""
+    return Question(
+        weights=weights,
+        picture=min(picture, len(gallery.pictures) - 1),
+        down=row / STEPS,
+        across=column / STEPS,
+        layer=layer - 1,
+        metric=metric,
+        head=None if head == MEAN or metric != "attention" else int(head),
+    )
 
 
 def draw(gallery: Gallery, question: Question) -> tuple[list[list[Tensor]], list[str]]:
