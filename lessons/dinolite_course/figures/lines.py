@@ -115,7 +115,7 @@ def scale_x(ax: Axes, x: ArrayLike | None, scale: str) -> None:
     elif scale == "log":
         ax.set_xscale("log")
     elif x is None:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def add_legends(figure: Figure, axes: Sequence[Axes], together: bool) -> None:
