@@ -761,7 +761,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: target entropy over the number of crops. Shared out over all GPUs, it
-# falls a little above the dotted floor. Each GPU alone: a level line at the height of 32
+# falls a little above the floor. Each GPU alone: a level line at the height of 32
 # crops.*
 #
 # This is why column sums travel between all GPUs, three times for each loss. If they
