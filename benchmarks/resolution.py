@@ -143,8 +143,9 @@ def one_seed(seed: int, judge: Judge, data: TensorPictures) -> Iterator[list[Any
 def measure(seeds: int = 3) -> Table:
     """Trainings of a seed begin with the same weights."""
     judge = Judge()
-    images = [make_windows(4000, "train", 1, 96)[0], make_mosaics(4000, "train", 3, 96).images]
-    data = TensorPictures(torch.cat(images), torch.zeros(8000, dtype=torch.int64), CLASSES)
+    parts = [make_windows(4000, "train", 1, 96)[0], make_mosaics(4000, "train", 3, 96).images]
+    images = torch.cat(parts)
+    data = TensorPictures(images, torch.zeros(len(images), dtype=torch.int64), CLASSES)
     rows = []
     print(*COLUMNS, sep=" | ", flush=True)
     for seed in range(seeds):

@@ -1,0 +1,16 @@
+"""What makes a run and its report slow to begin with: how many pictures are drawn. Fewer here."""
+
+from typing import Any
+
+from dinolite import report
+from dinolite.data import photographs, scenes
+
+FEW = {"train": (80, 1), "test": (80, 2)}  # how many, seed
+SMALL: list[tuple[Any, str, Any]] = [
+    (photographs, "WINDOW_COUNT_AND_SEED", FEW),
+    (scenes, "SCENE_COUNT_AND_SEED", FEW),
+    (scenes, "MOSAIC_COUNT_AND_SEED", FEW),
+    (report, "SCENES", ((8, 1), (8, 2))),
+    (report, "SCENE_GRID", 8),
+]
+"""Module, name, value."""
