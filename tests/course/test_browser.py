@@ -10,7 +10,6 @@ from typing import Any
 import nbformat
 import pytest
 from PIL import Image
-
 from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"

@@ -7,9 +7,9 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
-
 from tests.lesson_gate import nbval, spoil, stream
 from tests.tiny_lesson import TINY, build_tiny, read_tiny
+
 from tools import lessons
 from tools.lesson import Lesson
 

@@ -8,9 +8,9 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell as text_cell
-
 from tests.lesson_gate import stream
 from tests.tiny_lesson import build_tiny, read_tiny
+
 from tools.lesson import Lesson
 from tools.lesson_rules import RULES, problems
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
 from tests.lesson_gate import nbval, spoil
+
 from tools import lessons
 from tools.lesson import Lesson, Rule
 from tools.lesson_map import lesson_map, read_card
