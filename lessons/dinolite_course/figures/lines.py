@@ -91,7 +91,8 @@ def look_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def draw_lines(
     ax: Axes, lines: Mapping[str, Line], looks: Mapping[str, dict[str, Any]], x: ArrayLike | None
 ) -> None:
-    """The lines of a panel; of several rows in one colour the first has the label."""
+    """The lines of a panel, without markers where they would crowd; of several rows in one colour
+    the first has the label."""
     grey = cycle(("--", ":", "-."))
     for name, line in lines.items():
         if name not in looks:
@@ -102,7 +103,7 @@ def draw_lines(
         at = np.arange(rows.shape[1]) if at is None else np.asarray(at)
         for i, row in enumerate(rows):
             ax.plot(at, row, label=name if i == 0 else f"_{name} {i}", **looks[name])
-    if any(np.size(line.get_xdata()) > FEW for line in ax.lines):
+    if len(ax.lines) > len(lines) or any(np.size(a.get_xdata()) > FEW for a in ax.lines):
         plt.setp(ax.lines, marker="")
 
 
