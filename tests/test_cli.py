@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from dinolite.cli import app, main
 from dinolite.config import ConfigError, load_config, recipe_names
+from dinolite.data.datasets import SPECS
 from tests.tiny_run import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,4 +169,5 @@ def test_check_prints_settings_that_can_be_read_back(tmp_path: Path) -> None:
 def test_check_looks_at_the_installation() -> None:
     said = CliRunner().invoke(app, ["check"]).stdout
     assert "torch" in said and "a picture went through the demo's backbone: ok" in said
+    assert f"data sets: {', '.join(SPECS)}" in said
     assert "lesson 00: " in CliRunner().invoke(app, ["check", "--exercises"]).stdout

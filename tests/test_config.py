@@ -39,6 +39,12 @@ def test_overrides() -> None:
     assert load_config("demo", {"train.seed": 7}).train.seed == 7
 
 
+def test_no_file_is_none_also_where_an_earlier_run_wrote_an_empty_text() -> None:
+    old = load_config("demo", {"student.resume_from_teacher_chkpt": "", "gram.ckpt": ""})
+    assert old == load_config("demo") and old.gram.ckpt is None
+    assert load_config("demo", ["gram.ckpt=a.pth"]).gram.ckpt == "a.pth"
+
+
 def test_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         load_config(

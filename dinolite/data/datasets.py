@@ -91,10 +91,14 @@ def load_pictures(
         return _imagenette(split, image_size, where, download, cache_bytes)
     if spec in ("cifar10", "cifar100", "stl10"):
         return _arrays(spec, split, image_size, where, download)
+    raise _unknown(spec)
+
+
+def _unknown(spec: str) -> ValueError:
     hint = did_you_mean(spec.lower(), SPECS)
     if Path(spec).expanduser().is_dir():
         hint = f"; this is a folder, did you mean 'folder:{spec}'?"
-    raise ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
+    return ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
 
 
 def _joined(

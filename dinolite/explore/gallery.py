@@ -138,13 +138,12 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
     """
     if not names:
         raise ValueError("names is empty; name at least one file, folder or released model")
-    sources: dict[str, Source] = {
+    nets = {
         str(name): NetSource(load(name, allow_network=allow_network), **colours(name))
         for name in names
     }
-    first = next(iter(sources.values()))
-    assert isinstance(first, NetSource)
-    return {**sources, UNTRAINED: first.untrained(), PIXELS: PixelSource(first.patch_size)}
+    first = next(iter(nets.values()))
+    return {**nets, UNTRAINED: first.untrained(), PIXELS: PixelSource(first.patch_size)}
 
 
 def colours(name: str | Path) -> dict[str, Any]:

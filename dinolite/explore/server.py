@@ -55,15 +55,8 @@ def launch(
     browser: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve the explorer until it is interrupted.
-
-    Args:
-        weights: as for `gallery.open_sources`; released ones may be downloaded.
-        folder: pictures to show; None = photographs.
-        side: pixels to which pictures are scaled.
-        port: 0 = any free one.
-        browser: open the page in it.
-        say: is called with the address of the page.
+    """Serve the explorer until it is interrupted: these weights (released ones may be downloaded),
+    and pictures of a folder, or photographs, scaled to `side` pixels. `say` gets the address.
 
     Raises:
         ValueError: weights or pictures cannot be read, or `side` does not fit the patches.

@@ -22,8 +22,6 @@ Rope = tuple[Tensor, Tensor]  # (sin, cos), each [N, head_dim]
 #     sin, signs put in   -sin  -sin  -sin  -sin  | sin   sin   sin   sin
 #
 #     x cos + (x rolled)(sin, signs put in)  =  a cos - b sin  |  b cos + a sin
-
-
 def apply_rope(x: Float[Tensor, "B h T d"], rope: Rope) -> Float[Tensor, "B h T d"]:
     """Turn the last N of T tokens by their angles; the first T - N (CLS, storage) stay as they are.
 

@@ -54,10 +54,9 @@ def patch_explorer(
     heads = max(source.heads for source in gallery.sources.values())
     seen: set[tuple[str, int]] = set()
 
-    def view(upload: Any, picture: int, row: int, column: int, **chosen: Any) -> bytes:
-        add_new(gallery, upload, seen)
-        picture = min(picture, len(gallery.pictures) - 1)
-        return mosaic_png(*draw(gallery, picture, row / STEPS, column / STEPS, **chosen), width)
+    def view(upload: Any, **chosen: Any) -> bytes:
+        take_upload(gallery, upload, seen)
+        return mosaic_png(*draw(gallery, question_of(gallery, **chosen)), width)
 
     return explore(
         view,
@@ -72,7 +71,7 @@ def patch_explorer(
     )
 
 
-def add_new(gallery: Gallery, upload: Any, seen: set[tuple[str, int]]) -> None:
+def take_upload(gallery: Gallery, upload: Any, seen: set[tuple[str, int]]) -> None:
     """Take what the upload control holds, once."""
     for file in upload:
         name, data = str(file["name"]), bytes(file["content"])
@@ -81,31 +80,46 @@ def add_new(gallery: Gallery, upload: Any, seen: set[tuple[str, int]]) -> None:
             seen.add((name, len(data)))
 
 
-def draw(
-    gallery: Gallery, picture: int, down: float, across: float, weights: str, layer: int,
-    metric: Metric, head: str
-) -> tuple[list[list[Tensor]], list[str]]:  # fmt: skip
-    """The rows of the explorer and their names. `layer` counts from 1."""
-    names = [weights, *([UNTRAINED] if UNTRAINED in gallery.sources != weights else [])]
+def question_of(
+    gallery: Gallery,
+    picture: int,
+    row: int,
+    column: int,
+    weights: str,
+    layer: int,
+    metric: Metric,
+    head: str,
+) -> Question:
+    """What the controls ask. Their `layer` counts from 1."""
+    return Question(
+        weights=weights,
+        picture=min(picture, len(gallery.pictures) - 1),
+        down=row / STEPS,
+        across=column / STEPS,
+        layer=layer - 1,
+        metric=metric,
+        head=None if head == MEAN or metric != "attention" else int(head),
+    )
+
+
+def draw(gallery: Gallery, question: Question) -> tuple[list[list[Tensor]], list[str]]:
+    """The rows of the explorer and their names."""
+    names = [question.weights, UNTRAINED] if UNTRAINED in gallery.sources else [question.weights]
     images = list(gallery.pictures.values())
-    rows, labels = [images], ["picture"]
+    rows, labels, picture = [images], ["picture"], question.picture
     for name in dict.fromkeys(names):
         source = gallery.sources[name]
-        if metric == "attention" and not source.heads:
+        if question.metric == "attention" and not source.heads:
             raise ValueError(f"{name} has no attention; choose another metric or other weights")
-        question = Question(
-            weights=name, picture=picture, down=down, across=across, metric=metric,
-            layer=min(layer, source.layers) - 1,
-            head=None if head == MEAN or metric != "attention" else int(head),
-        )  # fmt: skip
-        answer = gallery.ask(question)
+        last = min(question.layer, source.layers - 1)
+        answer = gallery.ask(question.model_copy(update={"weights": name, "layer": last}))
         limits, grid = answer.limits(), answer.maps.shape[1]
         drawn = [overlay(x, m, limits) for x, m in zip(images, answer.maps, strict=True)]
-        if name == weights:  # the places are shown on the pictures themselves
+        if name == question.weights:  # the places are shown on the pictures themselves
             rows[0] = [image.clone() for image in images]
             for i, r, c in answer.best:
                 rows[0][i] = frame(rows[0][i], r, c, grid, FOUND)
-        marked = [rows[0], drawn] if name == weights else [drawn]
+        marked = [rows[0], drawn] if name == question.weights else [drawn]
         for line in marked:
             line[picture] = frame(line[picture], *answer.asked[1:], grid, ASKED)
         rows.append(drawn)

@@ -1,8 +1,7 @@
-"""Several processes on this machine, started from Python: what torchrun does, without its command
-line, for a notebook or a test. Each is the same program with another RANK in its environment; they
-meet at a free port of 127.0.0.1.
+"""The first steps of a recipe by one process or by several, for lesson 23 and for tests: `rehearse`
+takes them in this process, `with_processes` has torchrun start a few that do the same together.
 
-No counterpart in the official code, which is started by torchrun or SLURM.
+The official code is started by torchrun or SLURM, too.
 """
 
 import json
@@ -10,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from dinolite import parallel
 from dinolite.config import Config, load_config
@@ -26,24 +25,13 @@ from dinolite.data.loaders import ssl_batches
 from dinolite.run_folder import data_settings
 from dinolite.train.train import TrainState, make_state, train_step
 
-TRIES = 3  # another program may take the free port before we do
-TAKEN = "EADDRINUSE"
+# --- starting processes ---
 
 
-def environment(rank: int, processes: int, port: int) -> dict[str, str]:
-    """The variables by which process `rank` finds the others."""
-    own = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(processes),
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "OMP_NUM_THREADS": "1",
-    }
-    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    if loopback:  # gloo would talk through whatever this machine's name leads to
-        own["GLOO_SOCKET_IFNAME"] = loopback[0]
-    return own
+def torchrun(processes: int, module: str, *arguments: str) -> list[str]:
+    """The command that starts so many copies of a program on this machine."""
+    meet = ["--standalone", "--local-addr", "127.0.0.1"]  # a free port of this machine
+    return ["torchrun", *meet, "--nproc-per-node", str(processes), "-m", module, *arguments]
 
 
 def start(processes: int, module: str, *arguments: str, seconds: float = 120) -> None:
@@ -51,66 +39,40 @@ def start(processes: int, module: str, *arguments: str, seconds: float = 120) ->
 
     Raises:
         ValueError: there is no process to start.
-        RuntimeError: one failed, with the end of what it said, or time is up; none is left.
+        RuntimeError: one failed, with the end of what was said, or time is up; none is left.
     """
     if processes < 1:
         raise ValueError(f"processes = {processes}; it must be at least 1")
-    for attempt in range(TRIES):
-        error = attempted(processes, [sys.executable, "-m", module, *arguments], seconds)
-        if not error:
-            return
-        if TAKEN not in error or attempt == TRIES - 1:
-            raise RuntimeError(error)
-
-
-def attempted(processes: int, command: list[str], seconds: float) -> str:
-    """One try; returns what went wrong, or nothing."""
-    running: list[subprocess.Popen[bytes]] = []
-    port = free_port()
-    with TemporaryDirectory() as folder:
+    command = torchrun(processes, module, *arguments)
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    if loopback:  # gloo would talk through whatever this machine's name leads to
+        env["GLOO_SOCKET_IFNAME"] = loopback[0]
+    with subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *command[1:]],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as running:
         try:
-            for rank in range(processes):
-                env = os.environ | environment(rank, processes, port)
-                with open(Path(folder, str(rank)), "wb") as words:
-                    process = subprocess.Popen(
-                        command, env=env, stdin=subprocess.DEVNULL, stdout=words, stderr=words
-                    )
-                running.append(process)
-            failed, how = first_failure(running, seconds)
+            output = running.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            reason = f"{processes} processes were not done after {seconds} s"
+            raise RuntimeError(reason) from None
         finally:
-            for process in running:
-                process.kill()  # nothing happens to those that have ended
-                process.wait()
-        if failed is None:
-            return ""
-        said = Path(folder, str(failed)).read_text("utf8", errors="replace")
-    return f"process {failed} of {processes} {how}: {said[-2000:]}"
+            running.terminate()  # torchrun ends the processes it started, then itself
+    if running.returncode:
+        raise RuntimeError(f"one of {processes} processes failed: {output[-3000:]}")
 
 
-def first_failure(running: list[subprocess.Popen[bytes]], seconds: float) -> tuple[int | None, str]:
-    """Wait for all; the number of one that failed, or is still there at the end, and how."""
-    deadline = time.monotonic() + seconds
-    while True:
-        codes = [process.poll() for process in running]
-        for rank, code in enumerate(codes):
-            if code not in (None, 0):
-                return rank, f"ended with {code}"
-            if code is None and time.monotonic() > deadline:
-                return rank, f"was not done after {seconds} s"
-        if None not in codes:
-            return None, ""
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listened to a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+# --- the first steps of a recipe ---
 
 
 class Rehearsal(NamedTuple):
-    """How it went."""
+    """What the first steps of a run gave."""
 
     said: list[dict[str, float]]
     """For each step its losses and gradient norms, as means over processes."""
@@ -129,9 +91,8 @@ def rehearse(config: Config, data: PictureDataset, steps: int) -> Rehearsal:
     """The first steps of a recipe, together with the other processes if there are some."""
     device, world = parallel.pick_device(config.train.device), parallel.world_size()
     state = make_state(config, device)
-    who = {"rank": parallel.rank(), "world_size": world}
     said = []
-    for batch in ssl_batches(data, config, device, **who):
+    for batch in ssl_batches(data, config, device, rank=parallel.rank(), world_size=world):
         values = train_step(state, batch)
         means = {k: parallel.all_reduce(v.detach()) / world for k, v in values.items()}
         said.append({k: float(v) for k, v in means.items()})
@@ -139,13 +100,13 @@ def rehearse(config: Config, data: PictureDataset, steps: int) -> Rehearsal:
             break
     model = state.model.state_dict()
     tensors = {k: parallel.full_tensor(v.detach()).cpu().clone() for k, v in model.items()}
-    own = held(state)
-    everyones = parallel.all_gather(torch.tensor([[*own.values()]], device=device))
-    shares = [dict(zip(own, row, strict=True)) for row in everyones.tolist()]
+    own = bytes_held(state)
+    gathered = parallel.all_gather(torch.tensor([[*own.values()]], device=device))
+    shares = [dict(zip(own, row, strict=True)) for row in gathered.tolist()]
     return Rehearsal(said, tensors, shares)
 
 
-def held(state: TrainState) -> dict[str, float]:
+def bytes_held(state: TrainState) -> dict[str, float]:
     """Bytes on this process by part."""
 
     def size(tensors: Iterable[Tensor]) -> float:
@@ -178,19 +139,20 @@ def with_processes(
             pictures of the first.
 
     Raises:
-        RuntimeError: a process failed or took too long; see `launching.start`.
+        RuntimeError: a process failed or took too long; see `start`.
     """
     with TemporaryDirectory() as folder:
-        asked = (folder, recipe, str(steps), json.dumps({k: list(v) for k, v in variants.items()}))
-        start(processes, "dinolite_course.processes", *asked)
-        places = {name: Path(folder, f"{i}.pt") for i, name in enumerate(variants)}
-        return {name: Rehearsal(**torch.load(place)) for name, place in places.items()}
+        changes = json.dumps([list(v) for v in variants.values()])
+        start(processes, "dinolite_course.processes", folder, recipe, str(steps), changes)
+        files = {name: Path(folder, f"{i}.pt") for i, name in enumerate(variants)}
+        return {name: Rehearsal(**torch.load(file)) for name, file in files.items()}
 
 
+@record  # so that torchrun prints a traceback
 def main() -> None:
     """One process of `with_processes`."""
     folder, recipe, steps, variants = sys.argv[1:]
-    configs = [load_config(recipe, changes) for changes in json.loads(variants).values()]
+    configs = [load_config(recipe, changes) for changes in json.loads(variants)]
     with parallel.process_group(parallel.pick_device(configs[0].train.device)):
         data = pictures(configs[0])
         for i, config in enumerate(configs):

@@ -567,7 +567,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: loss and target entropy over 60 steps, for three games. All start at
-# the dotted line ln K. "visible" falls fastest and lowest, "hidden" falls well
+# the dashed line ln K. "visible" falls fastest and lowest, "hidden" falls well
 # below the line, "wrong photo" stays on it. The target entropy is about the
 # same in all.*
 #

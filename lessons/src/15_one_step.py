@@ -741,7 +741,7 @@ viz.lines_figure(history, None, "step", "nats", marks)
 plt.show()
 
 # %% [markdown]
-# *Figure: two panels over 30 steps, with a dotted line at ln 64 and a dashed
+# *Figure: two panels over 30 steps, with a dashed line at ln 64 and a dotted
 # one at ln (64 / 12). Left, crop order: total, DINO loss and the entropy of the
 # targets all fall, the loss towards the entropy. Right, picture order: the total
 # falls as well, but the DINO loss comes down to ln 64 and stays there, and the

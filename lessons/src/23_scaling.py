@@ -639,11 +639,19 @@ print(inspect.getsource(parallel.shard))
 # ## Two processes, live
 #
 # A process needs four facts: where to meet (address and port), how many there are,
-# and which one it is. `torchrun` sets them as environment variables; here we do. (The
-# other lines are for GPUs, threads and the network.)
+# and which one it is. `torchrun` starts the processes and sets the facts as
+# environment variables: `MASTER_ADDR`, `MASTER_PORT`, `WORLD_SIZE` and `RANK`. On one
+# machine its command is short. 127.0.0.1 is this machine, whatever its name; the
+# port is any free one.
 
 # %%
-print(inspect.getsource(processes.environment))
+print(*processes.torchrun(2, "dinolite_course.processes"))
+
+# %% [markdown]
+# Each process reads the four facts and joins the group:
+
+# %%
+print(inspect.getsource(parallel.process_group))
 
 # %% [markdown]
 # Now the real thing: the recipe `demo` on the sixteen photographs, 8 a step, its
@@ -753,7 +761,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: target entropy over the number of crops. Shared out over all GPUs, it
-# falls a little above the dotted floor. Each GPU alone: a level line at the height of 32
+# falls a little above the floor. Each GPU alone: a level line at the height of 32
 # crops.*
 #
 # This is why column sums travel between all GPUs, three times for each loss. If they

@@ -1,6 +1,8 @@
 """Batched augmentation against torchvision, operation by operation, and the two pipelines'
 crops."""
 
+import pickle
+
 import pytest
 import torch
 from torchvision.transforms import InterpolationMode
@@ -199,3 +201,16 @@ def test_per_image_pipeline_has_the_same_statistics() -> None:
             assert crop_a.std().item() == pytest.approx(crop_b.std().item(), rel=0.08)
             edges = [(c[..., 1:] - c[..., :-1]).abs().mean().item() for c in (crop_a, crop_b)]
             assert edges[0] == pytest.approx(edges[1], rel=0.2)
+
+
+def test_undistorted_crops_are_made_for_the_gram_teacher_alone() -> None:
+    """And the pipeline can be sent to a worker that is spawned."""
+    picture = torch.randint(0, 256, (3, 48, 48), dtype=torch.uint8)
+    finished = []
+    for changes in ({}, {"gram_teacher_crops_size": 64, "gram_teacher_no_distortions": True}):
+        augment = pickle.loads(pickle.dumps(DataAugmentationDINO(CropsConfig(**SMALL, **changes))))
+        finish, sizes = augment.finish, []
+        augment.finish = lambda x, sizes=sizes, finish=finish: sizes.append(len(x[0])) or finish(x)
+        augment(picture)
+        finished.append(sizes)
+    assert finished == [[32] * 2 + [16] * 3, [32] * 2 + [16] * 3 + [64] * 2]

@@ -7,14 +7,12 @@ official DINOv3 code.
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dinolite.viz.attention import attention_grid
-from dinolite_course.figures.rows import Panel, draw_panels, frame_patch
-
-Picture = Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]
+from dinolite_course.figures.rows import Panel, Picture, draw_panels, frame_patch
 
 
 def patch_token(T: int, grid: tuple[int, int], row: int, column: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -18,9 +18,8 @@ from dinolite.config import CropsConfig
 from dinolite.data.masking import SSLBatch
 from dinolite.viz.style import COLORS, show_image, style
 from dinolite_course.figures.masks import covered
-from dinolite_course.figures.rows import rows_figure
+from dinolite_course.figures.rows import Picture, rows_figure
 
-Picture = Float[Tensor, "3 _ _"] | UInt8[Tensor, "3 _ _"]
 GLOBAL, LOCAL = COLORS[5], COLORS[4]  # bright enough for dark pictures
 HALO = [withStroke(linewidth=3, foreground="black")]
 

@@ -62,20 +62,13 @@ def lines_figure(
     looks = look_of([n for lines in panels.values() for n, line in lines.items() if np.ndim(line)])
     with plots(len(panels), (width, 2.9), sharey=bool(ylabel)) as (figure, axes):
         for ax, (title, lines) in zip(axes, panels.items(), strict=True):
-            grey = cycle(("--", ":", "-."))
-            for name, line in lines.items():
-                if name in looks:
-                    draw_line(ax, line, x, label=name, **looks[name])
-                else:
-                    ax.axhline(line, ls=next(grey), color="gray", lw=1.2, label=name)
+            draw_lines(ax, lines, looks, x)
             for name, place in (upright or {}).items():
                 ax.axvline(place, ls=":", color="gray", lw=1.2, label=name)
             ax.set(title=title, xlabel=xlabel)
             if title in log:
                 ax.set_yscale("log", nonpositive="mask")
             scale_x(ax, x, xscale)
-            if any(np.size(line.get_xdata()) > FEW for line in ax.lines):
-                plt.setp(ax.lines, marker="")
         axes[0].set_ylabel(ylabel)
         add_legends(figure, axes, len(every) > len(set(every)) or len(panels) == 1)
     return figure
@@ -95,14 +88,23 @@ def look_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def draw_line(ax: Axes, line: Line, x: ArrayLike | None, label: str, **look: Any) -> None:
-    """A line, or several in one colour, of which the first has the label."""
-    if isinstance(line, tuple) and np.ndim(line[0]):
-        x, line = line
-    rows = np.atleast_2d(np.asarray(line, dtype=float))
-    at = np.arange(rows.shape[1]) if x is None else np.asarray(x)
-    for i, values in enumerate(rows):
-        ax.plot(at, values, label=label if i == 0 else f"_{label} {i}", **look)
+def draw_lines(
+    ax: Axes, lines: Mapping[str, Line], looks: Mapping[str, dict[str, Any]], x: ArrayLike | None
+) -> None:
+    """The lines of a panel, without markers where they would crowd; of several rows in one colour
+    the first has the label."""
+    grey = cycle(("--", ":", "-."))
+    for name, line in lines.items():
+        if name not in looks:
+            ax.axhline(line, ls=next(grey), color="gray", lw=1.2, label=name)
+            continue
+        at, values = line if isinstance(line, tuple) and np.ndim(line[0]) else (x, line)
+        rows = np.atleast_2d(np.asarray(values, dtype=float))
+        at = np.arange(rows.shape[1]) if at is None else np.asarray(at)
+        for i, row in enumerate(rows):
+            ax.plot(at, row, label=name if i == 0 else f"_{name} {i}", **looks[name])
+    if len(ax.lines) > len(lines) or any(np.size(a.get_xdata()) > FEW for a in ax.lines):
+        plt.setp(ax.lines, marker="")
 
 
 def scale_x(ax: Axes, x: ArrayLike | None, scale: str) -> None:
@@ -114,7 +116,7 @@ def scale_x(ax: Axes, x: ArrayLike | None, scale: str) -> None:
     elif scale == "log":
         ax.set_xscale("log")
     elif x is None:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def add_legends(figure: Figure, axes: Sequence[Axes], together: bool) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dinolite.viz.style import COLORS, HEAT, PIXELS, panels, show_image, style
 from dinolite_course.figures.lines import plots
+from dinolite_course.figures.rows import Picture
 
 Matrix = Float[Tensor, "_ _"]
-Picture = Float[Tensor, "3 _ _"] | UInt8[Tensor, "3 _ _"]
 
 
 def matrix_figure(matrices: Mapping[str, Matrix], decimals: int = 2, side: float = 0.62) -> Figure:

@@ -6,7 +6,7 @@ DINOv3 Sec. 3.2 "Updated Model Architecture" (the box [-1, 1]); the official cod
 
 from collections.abc import Mapping
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -14,9 +14,7 @@ from torch import Tensor
 from dinolite.viz.style import COLORS, to_picture
 from dinolite_course.figures.circles import draw_arrow
 from dinolite_course.figures.lines import plots
-from dinolite_course.figures.rows import rows_figure
-
-Picture = Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]
+from dinolite_course.figures.rows import Picture, rows_figure
 
 
 def turned_pairs_figure(
