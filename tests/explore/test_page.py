@@ -28,7 +28,7 @@ from dinolite.eval.features import square
 from dinolite.eval.segmentation import pixel_patches
 from dinolite.train.train import train
 from dinolite.viz.similarity import similarity_map
-from tests.browser import CHROMIUM_ARGUMENTS
+from tests.course.browser import CHROMIUM_ARGUMENTS
 from tests.tiny_run import QUICK
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
