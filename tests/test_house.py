@@ -145,6 +145,23 @@ def test_heavy_packages_are_imported_inside_functions() -> None:
     assert not early, "\n".join(early)
 
 
+@pytest.mark.slow
+def test_import_costs_little_more_than_torch() -> None:
+    """CPU seconds in fresh interpreters, in turn, so that a slow spell hits both; and what they
+    have loaded."""
+    code = "import sys, time, {0}; print(time.process_time(), *sys.modules)"
+    spent: dict[str, list[float]] = {"torch": [], "dinolite.models.vision_transformer": []}
+    for _ in range(3):
+        for name, seconds in spent.items():
+            command = [sys.executable, "-c", code.format(name)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            first, *loaded = done.stdout.split()
+            seconds.append(float(first))
+    assert not HEAVY & set(loaded), "move the import into a function"
+    torch, ours = map(min, spent.values())
+    assert ours <= torch + 0.3, "find the culprit with python -X importtime"
+
+
 # --- what the repository holds ---
 
 

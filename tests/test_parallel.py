@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor.debug import CommDebugMode
@@ -27,10 +25,13 @@ from dinolite.checkpointer import CheckpointError, load_checkpoint
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import TensorPictures
 from dinolite.data.loaders import ssl_batches
+from dinolite.loss.koleo_loss import KoLeoLoss
+from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.parallel import full_tensor
 from dinolite.run_folder import open_run, save
 from dinolite.train.early_end import NonFiniteError
 from dinolite.train.train import TrainState, make_state, teacher_backbone, train_step
+from tests.processes import together
 from tests.tiny_run import TINY
 from tools.plan_memory import memory
 
@@ -148,17 +149,38 @@ def collectives(state: TrainState) -> dict[str, dict[str, int]]:
     return counts
 
 
-def run(rank: int, world: int, folder: str, jobs: Callable[[int, Path], dict[str, Any]]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
-    torch.save(jobs(world, Path(folder)), f"{folder}/rank{rank}.pt")
-    parallel.barrier()  # as in `distributed.processes`
-    dist.destroy_process_group()
+def apart(world: int) -> dict[str, Any]:
+    """Losses of which each process sees a part: KoLeo in groups, Sinkhorn-Knopp where one process
+    has no sample; and what is said of a group that does not fit."""
+    x, logits = rows(), scores()
+    rank = parallel.rank()
+    mine = x[4 * rank : 4 * rank + 4]
+    values = [KoLeoLoss(distributed=True, loss_group_size=g)(mine) for g in (None, 4, 8)]
+    means = torch.stack([parallel.all_reduce(v) / world for v in values])
+    targets = sinkhorn_knopp(logits if rank == 0 else logits[:0], 0.1)
+    try:
+        KoLeoLoss(distributed=True, loss_group_size=6)(mine)
+        said = ""
+    except ValueError as error:
+        said = str(error)
+    return {"koleo": means, "sinkhorn": targets, "said": said}
+
+
+def rows() -> Tensor:
+    return torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+
+
+def scores() -> Tensor:
+    return torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+
+
+CENTERING = "teacher.centering=centering"
 
 
 def two(world: int, folder: Path) -> dict[str, Any]:
     """All that is asked of two processes, in one start of them."""
-    out: dict[str, Any] = {}
+    out = apart(world)
+    out["centering"] = steps(make_state(config("ddp", world, CENTERING), CPU))
     for kind in KINDS:
         state = make_state(config(kind, world), CPU)
         out[kind] = steps(state, folder / kind)
@@ -208,11 +230,9 @@ def single(folder: Path) -> Result:
 
 @cache
 def ranks(folder: Path, world: int) -> list[dict[str, Any]]:
+    """What was asked of each process, in one start of them."""
     single(folder)
-    (folder / f"meet{world}").mkdir()
-    here = folder if world == 2 else folder / f"meet{world}"
-    mp.spawn(run, (world, str(here), {2: two, 4: four}[world]), nprocs=world)
-    return [torch.load(here / f"rank{r}.pt", weights_only=False) for r in range(world)]
+    return together(world, folder, {2: two, 4: four}[world], folder)
 
 
 MONITORS = {"dino_target_entropy", "ibot_target_entropy", "feature_spread"}  # of one's own samples
@@ -233,7 +253,6 @@ def assert_equal(result: Result, expected: Result, tolerance: float = 1e-5) -> N
     assert not wrong
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_processes_equal_one(folder: Path, kind: str, world: int) -> None:
@@ -242,14 +261,27 @@ def test_many_processes_equal_one(folder: Path, kind: str, world: int) -> None:
         assert_equal(out[kind], single(folder))
 
 
-@pytest.mark.slow
+def test_the_running_centre_is_that_of_all(folder: Path) -> None:
+    expected = steps(make_state(config("ddp", 1, CENTERING), CPU))
+    for out in ranks(folder, 2):
+        assert_equal(out["centering"], expected)
+
+
+def test_koleo_groups_and_a_process_without_samples(folder: Path) -> None:
+    out, x = ranks(folder, 2)[0], rows()
+    whole = KoLeoLoss()(x)
+    halves = (KoLeoLoss()(x[:4]) + KoLeoLoss()(x[4:])) / 2
+    assert torch.allclose(out["koleo"], torch.stack([whole, halves, whole]), rtol=1e-5)
+    assert torch.allclose(out["sinkhorn"], sinkhorn_knopp(scores(), 0.1), atol=1e-6)
+    assert "loss_group_size = 6" in out["said"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_takes_up_what_two_left(folder: Path, kind: str) -> None:
     ranks(folder, 2)
     assert_equal(resumed(config(), folder / kind / "ckpt/0000003"), single(folder))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS[: len(KINDS) ** 2])
 def test_two_take_up_what_others_left(folder: Path, way: str) -> None:
     for out in ranks(folder, 2):
@@ -257,13 +289,11 @@ def test_two_take_up_what_others_left(folder: Path, way: str) -> None:
         assert_equal(out[way], single(folder))
 
 
-@pytest.mark.slow
 @needs_fsdp2
 def test_recomputing_changes_nothing(folder: Path) -> None:
     assert_equal(ranks(folder, 2)[0]["recompute"], single(folder))
 
 
-@pytest.mark.slow
 @needs_fsdp2
 def test_a_share_is_a_share(folder: Path) -> None:
     """Half of everything on each of two, to within what cannot be halved (a token, a bias)."""
@@ -280,7 +310,6 @@ def test_a_share_is_a_share(folder: Path) -> None:
         assert planned[f"{name}, float32 shares"] == mean
 
 
-@pytest.mark.slow
 @needs_fsdp2
 def test_who_talks_when(folder: Path) -> None:
     """EMA and the Gram teacher's renewal are local. A part is gathered for each call: one for a
@@ -295,7 +324,6 @@ def test_who_talks_when(folder: Path) -> None:
     assert talk["backward"]["_reduce_scatter_base_"] == blocks + others
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_teacher_is_there(folder: Path, kind: str) -> None:
     first, second = (r[f"{kind} teacher"] for r in ranks(folder, 2))
@@ -305,7 +333,6 @@ def test_the_whole_teacher_is_there(folder: Path, kind: str) -> None:
             assert torch.allclose(first[name.removeprefix("teacher.backbone.")], value, atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_one_cannot_use_stops_all(folder: Path, kind: str) -> None:
     said = [r[f"spoiled {kind}"] for r in ranks(folder, 2)]
@@ -314,7 +341,6 @@ def test_what_one_cannot_use_stops_all(folder: Path, kind: str) -> None:
     assert said[0][1], "weights changed"
 
 
-@pytest.mark.slow
 @needs_fsdp2
 def test_bfloat16_is_for_computing_only(folder: Path) -> None:
     """Against DDP, whose weights are float32 outside of the matrix products: by 2 to the -8, the
@@ -343,6 +369,12 @@ def test_too_old_a_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_alone_nothing_is_shared_out() -> None:
+    x = torch.randn(3, 2)
+    assert parallel.all_reduce(x) is x and parallel.all_gather(x) is x
+    assert (parallel.rank(), parallel.world_size()) == (0, 1)
+    assert "WORLD_SIZE" not in os.environ
+    with pytest.raises(ValueError, match="device = 'gpu'"):
+        parallel.pick_device("gpu")
     state = make_state(config("fsdp2"), CPU)
     assert state.wrapped is state.model
     assert teacher_backbone(state) is state.model.teacher["backbone"]

@@ -138,7 +138,7 @@ def memory(config: Config, gpus: int, low: int = 2) -> dict[str, float]:
 
 def traffic(config: Config, gpus: int, low: int = 2) -> dict[str, float]:
     """Bytes that each GPU receives in a step. Students' blocks are gathered once for each crop size
-    and again backwards; tests/test_distributed_run.py counts these calls."""
+    and again backwards; tests/test_parallel.py counts these calls."""
     away = (gpus - 1) / gpus
     out = {}
     for name, n in networks(config).items():

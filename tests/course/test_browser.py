@@ -10,9 +10,10 @@ from typing import Any
 import nbformat
 import pytest
 from PIL import Image
-from tests.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
 
-LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+from tests.course.browser import CHROMIUM_ARGUMENTS, jupyterlab, move_slider, open_and_run
+
+LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [

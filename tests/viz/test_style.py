@@ -1,5 +1,6 @@
 """The look that all figures share: the same files each time, and nothing else is changed."""
 
+import io
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
