@@ -22,7 +22,7 @@ from dinolite.models.vision_transformer import build_backbone
 from dinolite.report import class_figures, open_finished
 from dinolite.train.train import INIT
 from dinolite.viz.pca import pca_figure
-from dinolite.viz.style import save_png
+from dinolite.viz.style import png_bytes
 from dinolite_course.figures.pca import film_figure
 
 TARGETS = Path(__file__).resolve().parents[1] / "data" / "pictures"
@@ -41,7 +41,7 @@ def patches_picture(name: str = "dinolite_tiny") -> None:
     images = torch.cat([square(photographs()[p], SIDE) for p in PICTURES])
     grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
     patches = {which: extract_patches(net, grey, **how) for which, net in nets.items()}
-    save_png(pca_figure(grey, patches), TARGETS / "tiny_pca.png", dpi=80)
+    (TARGETS / "tiny_pca.png").write_bytes(png_bytes(pca_figure(grey, patches), dpi=80))
 
 
 def film_picture(name: str = "dinolite_tiny") -> None:
@@ -54,14 +54,14 @@ def film_picture(name: str = "dinolite_tiny") -> None:
     images = torch.cat([square(photographs()[p], FILM_SIDE) for p in FILM_PICTURES])
     grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
     patches = {step: extract_patches(net, grey, **how) for step, net in nets.items()}
-    save_png(film_figure(grey, patches), TARGETS / "tiny_film.png", dpi=80)
+    (TARGETS / "tiny_film.png").write_bytes(png_bytes(film_figure(grey, patches), dpi=80))
 
 
 def main(folder: str) -> None:
     """The nearest neighbours of some test windows, untrained and trained; then the patches."""
     film_picture()
     ((_, figure),) = class_figures(open_finished(Path(folder)))
-    save_png(figure, TARGETS / "demo_neighbours.png", dpi=80)
+    (TARGETS / "demo_neighbours.png").write_bytes(png_bytes(figure, dpi=80))
     patches_picture()
 
 

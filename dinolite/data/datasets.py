@@ -65,9 +65,9 @@ def load_pictures(
 
     `image_size` (pixels): the side of "windows" (default 32), "scenes" (64) and "mosaics" (96);
     for all others the longest side allowed, larger pictures being shrunk with their aspect kept.
-    "photos" are the sixteen photographs, whole and the same for both splits; "a+b" joins sets of
-    pictures of one size, without labels. `root`: where downloaded data sets lie, default `data`;
-    "imagenet" needs it (with `train` and `val` inside). Up to `cache_bytes` are kept in memory.
+    "photos" are the sixteen photographs, the same for both splits; "a+b" joins sets of one picture
+    size, without labels. `root`: where downloaded sets lie, default `data`; "imagenet" needs it
+    (with `train`, `val` inside). Up to `cache_bytes` are kept in memory.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
     if split not in ("train", "test"):
@@ -226,15 +226,15 @@ def load_folder(
         raise ValueError(f"folder:{show_path(folder)} is not a folder; allowed: one with pictures")
     held_out = next((name for name in ("test", "val") if (folder / name).is_dir()), None)
     if held_out and (folder / "train").is_dir():
-        both = {"train": _find(folder / "train"), "test": _find(folder / held_out)}
+        both = {"train": find_pictures(folder / "train"), "test": find_pictures(folder / held_out)}
         found = both[split]
         classes = sorted({name for half in both.values() for name in half.names if name})
     else:
-        found = _find(folder)
+        found = find_pictures(folder)
         classes = sorted({name for name in found.names if name})
         wanted = [(i % EVERY == EVERY - 1) == (split == "test") for i in range(len(found.paths))]
         paths, names = (list(compress(column, wanted)) for column in found[:2])
-        found = _Found(paths, names, found.skipped)
+        found = FoundPictures(paths, names, found.skipped)
     index = {name: i for i, name in enumerate(classes)} | {"": -1}
     labels = torch.tensor([index[name] for name in found.names], dtype=torch.int64)
     skipped = found.skipped
@@ -248,15 +248,18 @@ def load_folder(
     )
 
 
-class _Found(NamedTuple):
+class FoundPictures(NamedTuple):
+    """What lies under a folder, in sorted order."""
+
     paths: list[str]
     names: list[str]  # first sub-folder each picture lies in; "" if it lies in none
     skipped: list[str]
 
 
-def _find(root: Path) -> _Found:
-    """Every picture file under `root`; each real folder once, so that circles of links end."""
-    found = _Found([], [], [])
+def find_pictures(root: Path) -> FoundPictures:
+    """Every picture file under `root`; each real folder once, so that circles of links end. Hidden
+    folders and files of other kinds are skipped, with a sentence each."""
+    found = FoundPictures([], [], [])
     seen: set[str] = set()
 
     def unreadable(error: OSError) -> None:
@@ -274,7 +277,9 @@ def _find(root: Path) -> _Found:
         relative = Path(folder).relative_to(root).parts
         for file in sorted(files):
             path = os.path.join(folder, file)
-            if not file.lower().endswith(SUFFIXES):
+            if file.startswith("."):
+                found.skipped.append(f"{show_path(path)}: skipped, a hidden file")
+            elif not file.lower().endswith(SUFFIXES):
                 found.skipped.append(f"{show_path(path)}: skipped, not a picture file")
             elif not os.path.isfile(path):
                 found.skipped.append(f"{show_path(path)}: skipped, not a regular file")

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, load_config
+from dinolite.data.datasets import find_pictures
 from dinolite.data.decoding import SUFFIXES, UnreadablePicture, read_picture, show_path
 from dinolite.data.photographs import photographs
 from dinolite.eval.features import preprocess, square
@@ -180,7 +181,9 @@ def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, 
     if folder is None:
         photos = photographs()
         return {name: photos[name] for name in PHOTOGRAPHS}
-    files = picture_files(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{show_path(folder)} is not a folder; allowed: one with pictures")
+    files = [Path(path) for path in find_pictures(folder).paths]
     parts = min(len(files), SHOWN)
     chosen, reasons = {}, []
     for i in range(parts):
@@ -194,18 +197,6 @@ def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, 
         reason = reasons[0] if reasons else f"allowed: {' '.join(SUFFIXES)} files"
         raise ValueError(f"{show_path(folder)} has no readable picture; {reason}")
     return chosen
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The picture files in a folder and its sub-folders, sorted, without hidden ones."""
-    if not folder.is_dir():
-        raise ValueError(f"{show_path(folder)} is not a folder; allowed: one with pictures")
-    found = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES)]
-    return sorted(
-        path
-        for path in found
-        if path.is_file() and not any(x.startswith(".") for x in path.relative_to(folder).parts)
-    )
 
 
 # --- questions and answers ---

@@ -7,14 +7,11 @@ official `layers/rope_position_encoding.py::RopePositionEmbedding`.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-CACHED_GRIDS = 16  # image sizes whose tables are kept; a multi-resolution run uses about five
 
 
 class RopePositionEmbedding(nn.Module):
@@ -69,7 +66,6 @@ class RopePositionEmbedding(nn.Module):
         self.shift_coords = shift_coords
         self.jitter_coords = jitter_coords
         self.rescale_coords = rescale_coords
-        self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.register_buffer("periods", torch.empty(self.head_dim // 4), persistent=True)
         self.reset_parameters()
 
@@ -84,7 +80,6 @@ class RopePositionEmbedding(nn.Module):
             ratio = self.max_period / self.min_period
             periods = self.min_period * ratio ** (steps / max(n - 1, 1))
         self.periods.copy_(periods)
-        self._tables.clear()
 
     def coordinates(self, H: int, W: int) -> Float[Tensor, "N 2"]:
         """Centres (row, column) of a grid of H x W patches, on the box [-1, 1]."""
@@ -101,18 +96,17 @@ class RopePositionEmbedding(nn.Module):
     ) -> tuple[Float[Tensor, "N head_dim"], Float[Tensor, "N head_dim"]]:
         """(sin, cos) of the angles of every patch, row-major; one table for all heads and samples.
 
-        In training mode with augmentation every call draws anew: the ViT calls once per block and
-        crop size, as the official code does. Otherwise tables are computed once per grid.
+        With `draws`, every call draws anew: the ViT calls once per block and crop size, as the
+        official code does. Otherwise it calls once per crop size.
         """
-        if self.training and (self.shift_coords or self.jitter_coords or self.rescale_coords):
-            return self.table(self.augment(self.coordinates(H, W)))
-        if (H, W) not in self._tables:
-            while len(self._tables) >= CACHED_GRIDS:
-                del self._tables[next(iter(self._tables))]
-            # A table made in inference mode could never again be used in training.
-            with torch.inference_mode(False), torch.no_grad():
-                self._tables[H, W] = self.table(self.coordinates(H, W))
-        return self._tables[H, W]
+        coords = self.coordinates(H, W)
+        return self.table(self.augment(coords) if self.draws else coords)
+
+    @property
+    def draws(self) -> bool:
+        """Are the coordinates augmented? In training mode, with a shift, jitter or rescaling."""
+        factors = self.shift_coords, self.jitter_coords, self.rescale_coords
+        return self.training and any(factors)
 
     def augment(self, coords: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
         """Shift, then jitter, then rescale the coordinates; one draw for the whole batch."""
@@ -136,11 +130,3 @@ class RopePositionEmbedding(nn.Module):
         angles = 2 * math.pi * coords[:, :, None] / self.periods.float()  # [N, 2, head_dim / 4]
         angles = angles.flatten(1).tile(2)  # [N, head_dim]
         return angles.sin(), angles.cos()
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, *args)
-        self._tables.clear()  # other periods, other tables
-
-    def _apply(self, fn: Any, recurse: bool = True) -> "RopePositionEmbedding":
-        self._tables.clear()  # another device
-        return super()._apply(fn, recurse)

@@ -162,15 +162,17 @@ class DinoVisionTransformer(nn.Module):
     ) -> Iterator[list[Tensor]]:
         """Yield the tokens of every crop size before the first block and after each block."""
         prepared = [self.prepare_tokens_with_masks(x, m) for x, m in zip(xs, masks, strict=True)]
-        tokens = [t for t, _ in prepared]  # [B_i, T_i, D]
-        yield tokens
+        tokens, grids = [t for t, _ in prepared], [grid for _, grid in prepared]
+        yield tokens  # [B_i, T_i, D]
+        ropes: list[Rope] = []
         for block in self.blocks:
-            ropes = self.ropes([grid for _, grid in prepared])
+            if not ropes or self.rope_embed.draws:  # augmented: other tables for every block
+                ropes = self.ropes(grids)
             tokens = [block(t, rope) for t, rope in zip(tokens, ropes, strict=True)]
             yield tokens
 
     def ropes(self, grids: Sequence[tuple[int, int]]) -> list[Rope]:
-        """One (sin, cos) table per grid; asked for anew by every block, see `rope_embed`."""
+        """One (sin, cos) table per grid."""
         return [self.rope_embed(H=h, W=w) for h, w in grids]
 
     def normed(self, x: Float[Tensor, "B T D"], idx: int = 0) -> Float[Tensor, "B T D"]:

@@ -5,7 +5,6 @@ and files that come out the same each time.
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,8 +13,6 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-
-from dinolite.checkpointer import write_atomically
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, made for colour-blind readers."""
@@ -91,10 +88,3 @@ def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     plt.close(figure)
     return buffer.getvalue()
-
-
-def save_png(figure: Figure, path: Path, dpi: int = 100) -> Path:
-    """Write the PNG; a half-written file never stands in its place."""
-    with write_atomically(path) as temporary:
-        temporary.write_bytes(png_bytes(figure, dpi))
-    return path

@@ -59,10 +59,11 @@ def lines_figure(
     """
     panels = {title: {**lines, **(marks or {})} for title, lines in panels.items()}
     every = [name for lines in panels.values() for name in lines]
-    looks = look_of([n for lines in panels.values() for n, line in lines.items() if np.ndim(line)])
+    together = len(every) > len(set(every)) or len(panels) == 1
+    looks = looks_of(panels, together)
     with plots(len(panels), (width, 2.9), sharey=bool(ylabel)) as (figure, axes):
         for ax, (title, lines) in zip(axes, panels.items(), strict=True):
-            draw_lines(ax, lines, looks, x)
+            draw_lines(ax, lines, looks[title], x)
             for name, place in (upright or {}).items():
                 ax.axvline(place, ls=":", color="gray", lw=1.2, label=name)
             ax.set(title=title, xlabel=xlabel)
@@ -70,8 +71,17 @@ def lines_figure(
                 ax.set_yscale("log", nonpositive="mask")
             scale_x(ax, x, xscale)
         axes[0].set_ylabel(ylabel)
-        add_legends(figure, axes, len(every) > len(set(every)) or len(panels) == 1)
+        add_legends(figure, axes, together)
     return figure
+
+
+def looks_of(
+    panels: Mapping[str, Mapping[str, Line]], together: bool
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The looks of each panel's lines, without its levels; `together`: the same in all panels."""
+    named = {t: [n for n, line in lines.items() if np.ndim(line)] for t, lines in panels.items()}
+    shared = look_of([name for names in named.values() for name in names])
+    return {title: shared if together else look_of(names) for title, names in named.items()}
 
 
 def look_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
