@@ -18,11 +18,11 @@ install: $(INSTALLED)  ## make .venv and install dinolite in it (the others do i
 demo: $(INSTALLED)  ## train the embedded default in a few minutes and look inside
 	$(BIN)/dinolite train demo --out runs/demo
 
-test: $(INSTALLED)  ## run every test and every lesson
-	$(PY) -m pytest --nbval $(ARGS)
+test: $(INSTALLED)  ## run every test and every lesson, on two cores
+	$(PY) -m pytest --nbval -n 2 $(ARGS)
 
 quick: $(INSTALLED)  ## the fast tests alone, without the lessons
-	$(PY) -m pytest -m "not slow" tests $(ARGS)
+	$(PY) -m pytest -m "not slow" tests -n 2 $(ARGS)
 
 check: $(INSTALLED)  ## formatter, linter, type checker, lessons against their sources
 	$(PY) -m ruff format --check .

@@ -14,16 +14,12 @@ from typing import Any
 
 import pytest
 
-from dinolite.cli import forbid_network
-
 ROOT = Path(__file__).resolve().parent
 RELATIVE = 1e-3
 
 # The lessons' kernels inherit these. Torch reads the first when it is imported: not before here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-# Neither tests nor lessons, nor any Python they start, may reach another machine.
-forbid_network()
 inherited = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [
@@ -32,6 +28,22 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     ]
 )
 os.environ["DINOLITE_PROGRESS"] = ""  # what a reader has solved changes no output
+
+from dinolite.cli import forbid_network  # noqa: E402  it imports torch
+
+# Neither tests nor lessons, nor any Python they start, may reach another machine.
+forbid_network()
+
+LONGEST = (
+    "lessons/16_training", "lessons/17_collapse", "lessons/20_gram", "tests/test_commands",
+    "lessons/14_ema", "lessons/23_scaling", "tests/trust/test_interruption",
+    "lessons/21_resolution", "lessons/18_reading_features", "lessons/22_real_dinov3",
+    "lessons/00_the_map", "lessons/19_seeing_features", "tests/course/test_exercises",
+    "tests/trust/test_leaks", "tests/course/test_browser", "tests/test_parallel",
+    "tests/test_weights",
+)  # fmt: skip
+"""Files by the time they take; all others take less. Two processes that begin with these end
+together."""
 
 # A float has a point, or an exponent with a sign, as Python, NumPy and torch print them. "3." is
 # one only before a comma or bracket ("tensor([3., 4.])"); elsewhere it ends a sentence. Versions
@@ -94,11 +106,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.sanitize = tolerant(item.sanitize)  # type: ignore[attr-defined]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, each whole and in its order."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.split("::")[0].rpartition(".")[0], len(rank)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The cells of a notebook share one kernel, so `-n 2` deals out whole files."""
+    """The cells of a notebook share one kernel, so `-n 2` deals out whole files, in our order."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
 
 
