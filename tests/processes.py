@@ -1,7 +1,14 @@
-"""Several processes that train together, forked from one that has imported all (`preloaded`)."""
+"""Processes that tests start: forks of one that has imported torch and dinolite (`preloaded`), so
+that a start takes no seconds. Several that train together, and the command `dinolite`."""
 
 import multiprocessing
+import os
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from dinolite import parallel
+from dinolite import cli, parallel
 
 
 def prepare() -> None:
@@ -22,16 +29,50 @@ def together(world: int, folder: Path, job: Callable[..., Any], *arguments: Any)
     prepare()
     meet = folder / f"meet{world}"
     meet.mkdir()
-    mp.start_processes(
-        one, (world, str(meet), job, arguments), nprocs=world, start_method="forkserver"
-    )
+    work = world, str(meet), job, arguments
+    mp.start_processes(rank_of, work, nprocs=world, start_method="forkserver")
     return [torch.load(meet / f"{rank}.pt", weights_only=False) for rank in range(world)]
 
 
-def one(rank: int, world: int, meet: str, job: Callable[..., Any], arguments: Any) -> None:
+def rank_of(rank: int, world: int, meet: str, job: Callable[..., Any], arguments: Any) -> None:
     """One of them."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{meet}/meet", rank=rank, world_size=world)
     torch.save(job(world, *arguments), f"{meet}/{rank}.pt")
     parallel.barrier()  # nobody leaves while another still talks, as in `parallel.processes`
     dist.destroy_process_group()
+
+
+def dinolite(
+    *arguments: str, cwd: Path, largest_file: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own; no file may get larger than so many bytes."""
+    prepare()
+    readers, writers = zip(*(multiprocessing.Pipe(duplex=False) for _ in range(2)), strict=True)
+    process = multiprocessing.get_context("forkserver").Process(
+        target=command, args=(arguments, cwd, writers, largest_file)
+    )
+    process.start()
+    for writer in writers:
+        writer.close()
+    with ThreadPoolExecutor() as both:
+        said = both.map(lambda reader: os.fdopen(os.dup(reader.fileno())).read(), readers)
+    process.join()
+    assert process.exitcode is not None
+    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+
+
+def command(
+    arguments: list[str], cwd: Path, words: list[Connection], largest_file: int | None
+) -> None:
+    """What that process does: its output goes into pipes."""
+    for number, pipe in enumerate(words, 1):
+        os.dup2(pipe.fileno(), number)
+        pipe.close()
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    os.environ["COLUMNS"] = "100"
+    os.chdir(cwd)
+    sys.argv = ["dinolite", *arguments]
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+    cli.main()

@@ -2,8 +2,6 @@
 mistakes. In this process where that is enough, in one of its own where exit codes matter."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,16 +13,11 @@ from typer.testing import CliRunner
 from dinolite.cli import app, main
 from dinolite.config import ConfigError, load_config, recipe_names
 from dinolite.data.datasets import SPECS
+from tests.processes import dinolite
 from tests.tiny_run import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = [*TINY, "optim.lr.warmup=0", "train.iterations=3"]
-
-
-def dinolite(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "dinolite.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
 
 
 def draw(folder: Path, n: int, size: tuple[int, int] = (20, 24)) -> None:
@@ -50,7 +43,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return here, done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
     here, said = finished
     run = here / "a run"
@@ -69,7 +61,6 @@ def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
     assert page.count("<img alt=") == 5 and "folder" not in page.split("<table>")[0].lower()
 
 
-@pytest.mark.slow
 def test_skipped_files_are_counted_and_named(finished: tuple[Path, str]) -> None:
     here, said = finished
     assert "2 files were skipped" in said
@@ -78,7 +69,6 @@ def test_skipped_files_are_counted_and_named(finished: tuple[Path, str]) -> None
     assert any("bad.jpg" in s for s in named)
 
 
-@pytest.mark.slow
 def test_eval_and_show_can_be_called_again(finished: tuple[Path, str]) -> None:
     here, _ = finished
     again = dinolite("eval", "a run", "--data", "folder:photos", cwd=here)
@@ -88,7 +78,6 @@ def test_eval_and_show_can_be_called_again(finished: tuple[Path, str]) -> None:
     assert shown.returncode == 0 and (here / "a run" / "report.html").is_file()
 
 
-@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str]) -> None:
     here, _ = finished
     before = (here / "a run" / "metrics.jsonl").read_text()

@@ -2,11 +2,7 @@
 stopping."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ from safetensors.torch import load_file
 
 from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint
 from dinolite.config import Config, load_config
+from dinolite.data import photographs
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
 from dinolite.run_folder import open_run
@@ -41,17 +38,12 @@ def tiny(*more: str) -> Config:
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred windows instead of thousands."""
-
-    def few(*args, **kwargs):
-        pictures = load_pictures(*args, **kwargs)
-        return pictures.subset(range(100))
-
-    monkeypatch.setattr(loop, "load_pictures", few)
-    monkeypatch.setattr("dinolite.eval.online.load_pictures", few)
+    few = {"train": (100, 1), "test": (100, 2)}
+    monkeypatch.setattr(photographs, "WINDOW_COUNT_AND_SEED", few)
 
 
 def batches(config: Config, n: int, start: int = 0):
-    data = load_pictures("windows", "train").subset(range(100))
+    data = load_pictures("windows", "train")
     stream = ssl_batches(data, config, torch.device("cpu"), start=start)
     return [next(stream) for _ in range(n)]
 
@@ -177,39 +169,6 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_log(whole) == read_log(cut)
 
 
-@pytest.mark.slow
-def test_kill_9_and_resume(tmp_path: Path) -> None:
-    """The real command, killed four times at moments spread over the run (also while saving)."""
-
-    def command(out: Path) -> list[str]:
-        # Enough steps to be killed in the middle; saving after every one of them.
-        more = [
-            "train.iterations=60",
-            "checkpointing.period=1",
-            "evaluation.eval_period_iterations=60",
-        ]
-        arguments = ["train", "demo", *TINY, *more, "--out", str(out), "--no-report"]
-        return [sys.executable, "-m", "dinolite.cli", *arguments]
-
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole), check=True, env=env, capture_output=True)
-    for target in (3, 11, 28, 47):
-        process = subprocess.Popen(command(killed), env=env, stdout=subprocess.DEVNULL)
-        while process.poll() is None:
-            done = checkpoints(killed)
-            if done and int(done[-1].name) >= target:
-                time.sleep(0.003 * (target % 7))  # not always at the same place of a step
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
-    subprocess.run(command(killed), check=True, env=env, capture_output=True)
-    a, b = final_weights(whole), final_weights(killed)
-    assert all(torch.equal(a[k], b[k]) for k in a)
-    published = [load_file(d / "teacher.safetensors") for d in (whole, killed)]
-    assert all(torch.equal(published[0][k], published[1][k]) for k in published[0])
-
-
 def test_workers_do_not_change_the_batches(tmp_path: Path) -> None:
     for pipeline in ("batched", "per_image"):
         data = load_pictures("photos", "train", image_size=64)
@@ -262,27 +221,15 @@ def test_fused_adamw_skips_where_the_guard_says_so() -> None:
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """A limit on file sizes stands for the full disk; the first checkpoint survives the second."""
-    script = f"""
-import resource, signal, sys
-from pathlib import Path
-from dinolite.checkpointer import *
-from dinolite.config import load_config
-from dinolite.train.train import make_state
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-state = make_state(load_config("demo", {TINY!r}))
-run = Path({str(tmp_path)!r})
-save_checkpoint(run, 1, state.model, state.optimizer, 3)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    save_checkpoint(run, 2, state.model, state.optimizer, 1)
-except CheckpointError as error:
-    print("SAID", error)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-"""
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    said = [line for line in out.stdout.splitlines() if line.startswith("SAID")]
-    assert said and "could not be written" in said[0] and "as they were" in said[0], out
-    assert "MiB free" in said[0]
+    state = make_state(tiny())
+    save_checkpoint(tmp_path, 1, state.model, state.optimizer, 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(CheckpointError, match=r"could not be written.*MiB free.*as they were"):
+            save_checkpoint(tmp_path, 2, state.model, state.optimizer, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [p.name for p in (tmp_path / "ckpt").iterdir()] == ["0000001"]
 
 

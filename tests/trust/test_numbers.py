@@ -2,6 +2,7 @@
 stay finite wherever a float can be."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from dinolite.train.train import replay, train
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults
 
-RUN = [*QUICK, "train.iterations=12", "checkpointing.period=4", "optim.lr.warmup=0"]
+RUN = [*QUICK, "train.iterations=8", "checkpointing.period=4", "optim.lr.warmup=0"]
 BAD = 6  # the iteration at which something goes wrong
 
 
@@ -59,12 +60,29 @@ PLACES: dict[str, tuple[Callable[..., None], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as it is after its first checkpoint, at iteration 4."""
+    out = tmp_path_factory.mktemp("begun") / "run"
+    train(config_for(out))
+    shutil.rmtree(checkpoints(out)[-1])
+    (out / "teacher.safetensors").unlink()
+    return out
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("place", PLACES)
 def test_the_run_stops_before_the_step_and_names_it(
-    place: str, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults
+    place: str,
+    value: float,
+    begun: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: Faults,
 ) -> None:
     poison, named = PLACES[place]
+    out = tmp_path / "run"
+    shutil.copytree(begun, out)
     real, before = loop.train_step, {}
 
     def step(state: Any, batch: Any) -> dict[str, Tensor]:
@@ -75,22 +93,22 @@ def test_the_run_stops_before_the_step_and_names_it(
 
     monkeypatch.setattr(loop, "train_step", step)
     with pytest.raises(NonFiniteError, match=f"iteration {BAD}: ") as error:
-        train(config_for(tmp_path))
+        train(config_for(out))
     said = str(error.value)
     assert named in said and "\n" not in said
-    assert [int(p.name) for p in checkpoints(tmp_path)] == [4], "the last good one, untouched"
-    kept = checkpoints(tmp_path / "failed")
+    assert [int(p.name) for p in checkpoints(out)] == [4], "the last good one, untouched"
+    kept = checkpoints(out / "failed")
     assert [int(p.name) for p in kept] == [BAD]
-    report = json.loads((tmp_path / "failed" / "report.json").read_text())
+    report = json.loads((out / "failed" / "report.json").read_text())
     assert report["iteration"] == BAD and report["not_finite"]
     assert report["settings"]["train"]["seed"] == 0 and report["provenance"]["torch"]
     monkeypatch.setattr(loop, "train_step", real)
     if "weight" in place:  # what lay in the weights lies there still
         with pytest.raises(NonFiniteError, match=f"iteration {BAD}: "):
-            replay(tmp_path)
+            replay(out)
     else:  # what came from outside is gone: the step itself was sound
-        assert all(torch.isfinite(torch.tensor(v)) for v in replay(tmp_path).values())
-    train(config_for(tmp_path))  # goes on from the good checkpoint
+        assert all(torch.isfinite(torch.tensor(v)) for v in replay(out).values())
+    train(config_for(out))  # goes on from the good checkpoint
     faults.survived(
         f"NaN or infinity in a {place}", "iteration, terms and networks; where the weights are kept"
     )

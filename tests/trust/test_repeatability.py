@@ -3,8 +3,6 @@ and every file of a run says what it was made with."""
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from dinolite.checkpointer import checkpoints, read_meta
 from dinolite.config import Config, load_config
 from dinolite.models.pretrained import read_metadata, read_state_dict
 from dinolite.train.train import train
+from tests.processes import dinolite
 from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
 
@@ -25,7 +24,6 @@ RUN = [
     "student.drop_path_rate=0.2",
     "optim.lr.warmup=0",
 ]
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 WAYS = {
     "a process of its own": [],
     "two workers": ["train.num_workers=2"],
@@ -41,12 +39,10 @@ def here(out: Path, *more: str) -> Path:
 
 def elsewhere(out: Path, *more: str) -> Path:
     arguments = ["train", "demo", *RUN, *more, "--out", str(out), "--no-report"]
-    command = [sys.executable, "-m", "dinolite.cli", *arguments]
-    subprocess.run(command, env=ENV, check=True, capture_output=True)
+    assert dinolite(*arguments, cwd=out.parent).returncode == 0
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_the_same_bits(way: str, tmp_path: Path, faults: Faults) -> None:
     more = WAYS[way]

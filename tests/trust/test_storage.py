@@ -18,6 +18,7 @@ from dinolite.config import load_config
 from dinolite.models.keymaps import WeightsError
 from dinolite.models.pretrained import load, read_state_dict
 from dinolite.train.train import train
+from tests.processes import dinolite
 from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
 
@@ -134,14 +135,8 @@ def test_a_disk_that_fills_up(whole: Path, tmp_path: Path, faults: Faults) -> No
     times = 0
     for limit in (1, 200, 4_000, 20_000, 60_000):
         out = tmp_path / f"run {limit}"
-        script = (
-            "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-            "from dinolite.cli import main; main()"
-        )
         arguments = ["train", "demo", *RUN, "train.iterations=12", "--out", str(out), "--no-report"]
-        command = [sys.executable, "-c", script, *arguments]
-        done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+        done = dinolite(*arguments, cwd=tmp_path, largest_file=limit)
         assert done.returncode == 2, (limit, done.stdout, done.stderr)
         sentences = [line for line in done.stderr.splitlines() if line.startswith("dinolite:")]
         assert len(sentences) == 1 and "Traceback" not in done.stderr, done.stderr
