@@ -13,7 +13,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,9 +23,6 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from dinolite.config import Config
-
-if TYPE_CHECKING:
-    from dinolite.train.ssl_meta_arch import SSLMetaArch
 
 T = TypeVar("T")
 
@@ -130,20 +127,20 @@ def barrier() -> None:
         dist.barrier()
 
 
-def parallelize(model: SSLMetaArch, config: Config, device: torch.device) -> nn.Module:
-    """Recomputed blocks, compiled blocks, the device and all processes, in the official order.
-
-    With FSDP2 a part moves to the device when it is sharded, so the whole model need not fit there.
+def parallelize(model: nn.Module, config: Config, device: torch.device) -> nn.Module:
+    """Make an `SSLMetaArch` ready: recomputation, compilation, the device and all processes, in the
+    official order. With FSDP2 a part moves to the device when it is sharded, so the whole model
+    need not fit there.
 
     Returns:
         the module to call: DDP's, which has the model inside, else the model itself.
     """
-    networks = [n for n in (model.student, model.teacher, model.gram_teacher) if n is not None]
-    for block in model.student["backbone"].blocks:  # type: ignore[union-attr]
-        block.recompute = config.train.checkpointing_full
+    networks = [n for n in model.children() if isinstance(n, nn.ModuleDict)]  # student, teachers
+    for block in model.get_submodule("student.backbone.blocks").children():
+        block.recompute = config.train.checkpointing_full  # type: ignore[assignment]
     if config.train.compile and device.type == "cuda":
         for network in networks:
-            for block in network["backbone"].blocks:  # type: ignore[union-attr]
+            for block in network.get_submodule("backbone.blocks").children():
                 block.compile()
     if config.train.parallel == "fsdp2":
         shard(networks, device, uses_bfloat16(config, device))

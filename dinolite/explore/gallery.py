@@ -152,11 +152,8 @@ def colours(name: str | Path) -> dict[str, Any]:
     colour) unless they come from a run of dinolite, whose settings say it."""
     if (Path(name) / CONFIG).is_file():
         config = load_config(Path(name) / CONFIG)
-        return {
-            "mean": config.crops.rgb_mean,
-            "std": config.crops.rgb_std,
-            "grey": config.data.grey,
-        }
+        crops, grey = config.crops, config.data.grey
+        return {"mean": crops.rgb_mean, "std": crops.rgb_std, "grey": grey}
     path = Path(name) if Path(name).is_file() else OWN_WEIGHTS / f"{name}.safetensors"
     words = read_metadata(path) if path.is_file() else {}
     if "rgb_mean" not in words:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,6 @@ from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint,
 from dinolite.config import Config
 from dinolite.parallel import all_reduce, is_main, world_size
 from dinolite.run_folder import origin
-
-if TYPE_CHECKING:
-    from dinolite.train.train import TrainState
 
 FAILED, REPORT = "failed", "report.json"
 
@@ -82,23 +79,30 @@ class FiniteGuard:
         return [name for name, bad in zip(self.names, self.bad.tolist(), strict=True) if bad]
 
 
-def keep_failure(folder: Path, state: TrainState, error: NonFiniteError) -> NonFiniteError:
+def keep_failure(
+    folder: Path,
+    config: Config,
+    model: nn.Module,
+    optimizer: Optimizer,
+    guard: FiniteGuard,
+    error: NonFiniteError,
+) -> NonFiniteError:
     """Write `failed/`: a checkpoint and `report.json`; returns the error with what was found there.
 
     On a GPU the teacher has moved on by up to `log_every` steps, while student and optimiser stand
     where they stood before the bad step.
     """
-    place, iteration = folder / FAILED, int(state.guard.iteration)
-    spoiled = not_finite(state.model)
+    place, iteration = folder / FAILED, int(guard.iteration)
+    spoiled = not_finite(model)
     report = {
         "iteration": iteration,
-        "not_finite": state.guard.bad_names(),
+        "not_finite": guard.bad_names(),
         "weights_not_finite": spoiled,
         "processes": world_size(),
-        **origin(state.config),
+        **origin(config),
     }
     try:
-        save_checkpoint(place, iteration, state.model, state.optimizer, 1, **origin(state.config))
+        save_checkpoint(place, iteration, model, optimizer, 1, **origin(config))
         if is_main():
             write_text(place / REPORT, json.dumps(report, indent=1))
     except (OSError, CheckpointError) as problem:

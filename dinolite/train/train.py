@@ -208,7 +208,8 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         try:
             run_loop(state, folder, data, monitor, log, stop)
         except NonFiniteError as error:
-            raise keep_failure(folder, state, error) from None
+            parts = state.model, state.optimizer, state.guard
+            raise keep_failure(folder, config, *parts, error) from None
         backbone = teacher_backbone(state)
         if backbone is not None and parallel.is_main():
             publish(folder, config, state.iteration, backbone)

@@ -4,12 +4,8 @@ differ the reader is told how: like a known mistake, another shape, transposed, 
 
 from __future__ import annotations
 
-import ast
 import inspect
-import sys
-import textwrap
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,106 +13,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite_course.exercises import find
+from dinolite_course.exercises import Exercise, find
 from dinolite_course.progress import remember
 
 
 class Remark(Exception):
     """What is wrong with an answer whatever its numbers, in a sentence for the reader. Raised by
     `run`, the way an exercise is tried."""
-
-
-def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """How most exercises try an answer."""
-    return function(*arguments)
-
-
-Slip = tuple[Any, ...]
-"""A known mistake: (sentence, old, new), an edit of the solution's own text; or with several edits
-(sentence, (old, new), (old, new), ...); or, where no edit says it, (sentence, function)."""
-
-
-@dataclass
-class Exercise:
-    """One exercise of a lesson; made by `exercise`, and called like its solution.
-
-    Args:
-        id: "03.2", lesson and number.
-        title: what is asked, in a few words.
-        answer: the right function (or class).
-        cases: makes the inputs, a list of argument tuples; anew for every try, so that an answer
-            which changes its input harms nobody. Seed what is random.
-        slips: known mistakes. An answer that does what one of them does on every case gets its
-            sentence.
-        run: how an answer is tried on a case; for a class, say, build it and call it.
-        tolerance: floats may differ by this much, absolutely and relatively.
-        picture: draws (expected, actual) side by side, where that helps.
-    """
-
-    id: str
-    title: str
-    answer: Callable[..., Any]
-    cases: Callable[[], Sequence[tuple[Any, ...]]]
-    slips: Sequence[Slip] = ()
-    run: Callable[..., Any] = call
-    tolerance: float = 1e-4
-    picture: Callable[[Any, Any], Figure] | None = None
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self.answer(*arguments, **named)
-
-    @property
-    def solution(self) -> str:
-        """The text of the answer, as readers find it in `lessons/solutions`."""
-        text = textwrap.dedent(inspect.getsource(self.answer))
-        definition = ast.parse(text).body[0]
-        assert isinstance(definition, ast.FunctionDef | ast.ClassDef)
-        return "".join(text.splitlines(keepends=True)[definition.lineno - 1 :])
-
-    @property
-    def mistakes(self) -> list[tuple[str, Callable[..., Any]]]:
-        """The slips as (sentence, function that makes the mistake)."""
-        return [(sentence, self.slipped(sentence, *how)) for sentence, *how in self.slips]
-
-    def slipped(self, sentence: str, *how: Any) -> Callable[..., Any]:
-        """The solution with one slip in it.
-
-        Raises:
-            ValueError: an old text does not stand exactly once in the solution.
-        """
-        if len(how) == 1 and callable(how[0]):
-            mistake: Callable[..., Any] = how[0]
-            return mistake
-        text = self.solution
-        for old, new in [how] if isinstance(how[0], str) else how:
-            if text.count(old) != 1:
-                raise ValueError(
-                    f"exercise {self.id}, slip {sentence!r}: {old!r} stands {text.count(old)} "
-                    "times in the solution; once is wanted"
-                )
-            text = text.replace(old, new)
-        names = dict(vars(sys.modules[self.answer.__module__]))
-        exec(compile(text, f"<a slip of {self.id}>", "exec"), names)
-        found: Callable[..., Any] = names[self.answer.__name__]
-        return found
-
-
-def exercise(
-    id: str,
-    title: str,
-    cases: Sequence[tuple[Any, ...]] | Callable[[], Sequence[tuple[Any, ...]]],
-    run: Callable[..., Any] = call,
-    tolerance: float = 1e-4,
-    picture: Callable[[Any, Any], Figure] | None = None,
-) -> Callable[[Callable[..., Any]], Exercise]:
-    """Decorate the solution with what makes it an exercise; see `Exercise`. `cases` that hold no
-    tensors may be a list."""
-    make = cases if callable(cases) else lambda: deepcopy(cases)
-
-    def made(answer: Callable[..., Any]) -> Exercise:
-        return Exercise(id, title, answer, make, (), run, tolerance, picture)
-
-    return made
 
 
 Function = Callable[..., Any]

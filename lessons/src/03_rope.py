@@ -648,8 +648,8 @@ for mode in [True, False]:
     print("train" if mode else "eval", "equal:", torch.equal(first, second))
 
 # %% [markdown]
-# How often is it drawn? The ViT asks for a table in every block, for every
-# crop size. Let us listen, with a [forward hook](GLOSSARY.md#forward-hook), a
+# How often is it drawn? In training the ViT asks for a table in every block, for
+# every crop size. Let us listen, with a [forward hook](GLOSSARY.md#forward-hook), a
 # function that PyTorch calls each time a module has run. Four blocks, one
 # large and one small crop:
 

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from dinolite_course import check, progress
 from dinolite_course.checking import (
-    Exercise,
     as_number,
     difference,
     keeping,
     same,
     without_gradients,
 )
-from dinolite_course.exercises import exercises_of, find, lesson_numbers
+from dinolite_course.exercises import Exercise, exercises_of, find, lesson_numbers
 from dinolite_course.progress import all_progress, solved
 from tools.solutions import solutions
 

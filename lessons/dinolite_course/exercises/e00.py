@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise(

@@ -3,7 +3,8 @@
 import torch
 from einops import rearrange
 
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 from dinolite_course.figures.rows import compare_figure
 
 

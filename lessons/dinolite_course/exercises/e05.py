@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise(

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from dinolite.models.vision_transformer import DinoVisionTransformer
-from dinolite_course.checking import exercise, without_gradients
+from dinolite_course.checking import without_gradients
+from dinolite_course.exercises import exercise
 
 
 @exercise(

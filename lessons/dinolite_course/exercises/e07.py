@@ -2,7 +2,8 @@
 
 import torch
 
-from dinolite_course.checking import as_bools, exercise, keeping
+from dinolite_course.checking import as_bools, keeping
+from dinolite_course.exercises import exercise
 from dinolite_course.figures.rows import compare_figure
 
 

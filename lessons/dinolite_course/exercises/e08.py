@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from dinolite.data.masking import MaskingGenerator
-from dinolite_course.checking import as_bools, as_ints, exercise
+from dinolite_course.checking import as_bools, as_ints
+from dinolite_course.exercises import exercise
 
 
 @exercise(

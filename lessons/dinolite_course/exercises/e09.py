@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 from dinolite_course.figures.matrices import matrix_figure
 
 

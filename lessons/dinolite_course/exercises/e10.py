@@ -8,7 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite_course.checking import as_number, exercise, keeping
+from dinolite_course.checking import as_number, keeping
+from dinolite_course.exercises import exercise
 from dinolite_course.figures.matrices import matrix_figure
 
 

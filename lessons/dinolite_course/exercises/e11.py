@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 from dinolite_course.figures.matrices import matrix_figure
 
 

@@ -5,7 +5,8 @@ import math
 import torch
 
 from dinolite.data.masking import mask_positions
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise(

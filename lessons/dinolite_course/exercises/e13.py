@@ -5,7 +5,8 @@ a variant that comes to rest.
 import torch
 
 from dinolite.loss.koleo_loss import KoLeoLoss
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise("13.1", "the three shapes inside KoLeo", cases=[(16, 384, 1), (8, 48, 2)])

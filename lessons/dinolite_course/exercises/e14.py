@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from dinolite_course.checking import Remark, by_name, exercise, keeping
+from dinolite_course.checking import Remark, by_name, keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise("14.1", "the half-life", cases=[(0.5,), (0.9,), (0.98,), (0.994,)])

@@ -4,7 +4,8 @@ paper, who learns from what.
 
 import torch
 
-from dinolite_course.checking import Remark, exercise, keeping
+from dinolite_course.checking import Remark, keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise("15.1", "the shape of all logits", cases=[(6, 3, 64), (32, 8, 128), (4, 1, 16)])

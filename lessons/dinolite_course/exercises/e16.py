@@ -4,7 +4,8 @@ schedule, the rates of a parameter, momentum for another batch size.
 
 import torch
 
-from dinolite_course.checking import exercise, keeping
+from dinolite_course.checking import keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise(

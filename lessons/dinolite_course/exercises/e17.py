@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.train.monitors import entropy
-from dinolite_course.checking import Remark, exercise, keeping
+from dinolite_course.checking import Remark, keeping
+from dinolite_course.exercises import exercise
 
 
 def as_numbers(function, K):

@@ -6,7 +6,8 @@ import torch
 
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.linear import ridge_probe
-from dinolite_course.checking import as_bools, exercise
+from dinolite_course.checking import as_bools
+from dinolite_course.exercises import exercise
 
 
 @exercise("18.1", "shapes", cases=[(3000, 600, 64, 16, 10), (7, 5, 4, 3, 2)])

@@ -5,7 +5,7 @@ mutual neighbours, and a foreground on both sides of its background.
 import torch
 import torch.nn.functional as F
 
-from dinolite_course.checking import exercise
+from dinolite_course.exercises import exercise
 
 
 def attention_cases():

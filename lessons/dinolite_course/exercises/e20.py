@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from dinolite_course.checking import Remark, exercise, keeping
+from dinolite_course.checking import Remark, keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise("20.1", "entries of the Gram matrices", cases=[(2, 3, 5), (16, 64, 384)])

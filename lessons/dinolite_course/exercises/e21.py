@@ -2,7 +2,7 @@
 fits, attention in tiles.
 """
 
-from dinolite_course.checking import exercise
+from dinolite_course.exercises import exercise
 
 
 @exercise("21.1", "tokens of a picture", cases=[(64, 96, 8, 2), (224, 224, 16, 4), (48, 32, 16, 0)])

@@ -4,7 +4,8 @@ pixels, weights at half the size.
 
 import torch
 
-from dinolite_course.checking import by_name, exercise, keeping
+from dinolite_course.checking import by_name, keeping
+from dinolite_course.exercises import exercise
 
 
 @exercise("22.1", "the tokens of a picture", cases=[(224, 224), (160, 224), (512, 768)])

@@ -7,7 +7,7 @@ import math
 import torch
 from torch.overrides import TorchFunctionMode
 
-from dinolite_course.checking import exercise
+from dinolite_course.exercises import exercise
 
 
 @exercise(
