@@ -3,7 +3,6 @@ that a start takes no seconds. Several that train together, and the command `din
 
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +17,14 @@ import torch.multiprocessing as mp
 
 from dinolite import cli, parallel
 
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+METHOD = "forkserver" if FORKS else "spawn"  # on Windows, where each start imports all again
+
 
 def prepare() -> None:
     """Before the first fork."""
-    multiprocessing.set_forkserver_preload(["tests.preloaded"])
+    if FORKS:
+        multiprocessing.set_forkserver_preload(["tests.preloaded"])
 
 
 def together(world: int, folder: Path, job: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -30,7 +33,7 @@ def together(world: int, folder: Path, job: Callable[..., Any], *arguments: Any)
     meet = folder / f"meet{world}"
     meet.mkdir()
     work = world, str(meet), job, arguments
-    mp.start_processes(rank_of, work, nprocs=world, start_method="forkserver")
+    mp.start_processes(rank_of, work, nprocs=world, start_method=METHOD)
     return [torch.load(meet / f"{rank}.pt", weights_only=False) for rank in range(world)]
 
 
@@ -47,6 +50,9 @@ def dinolite(
     *arguments: str, cwd: Path, largest_file: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own; no file may get larger than so many bytes."""
+    if not FORKS:
+        words = [sys.executable, "-m", "dinolite.cli", *arguments]
+        return subprocess.run(words, cwd=cwd, capture_output=True, text=True)
     prepare()
     readers, writers = zip(*(multiprocessing.Pipe(duplex=False) for _ in range(2)), strict=True)
     process = multiprocessing.get_context("forkserver").Process(
@@ -74,5 +80,7 @@ def command(
     os.chdir(cwd)
     sys.argv = ["dinolite", *arguments]
     if largest_file is not None:
+        import resource
+
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     cli.main()

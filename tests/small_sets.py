@@ -1,4 +1,4 @@
-"""What makes a run and its report slow to begin with: how many pictures are drawn. Fewer here."""
+"""What makes the start of a run and its report slow: how many pictures there are. Fewer here."""
 
 from typing import Any
 
@@ -12,5 +12,8 @@ SMALL: list[tuple[Any, str, Any]] = [
     (scenes, "MOSAIC_COUNT_AND_SEED", FEW),
     (report, "SCENES", ((8, 1), (8, 2))),
     (report, "SCENE_GRID", 8),
+    (report, "PICTURE_GRID", 8),
+    (report, "QUERIES", 2),
+    (report, "NEIGHBOURS", 3),
 ]
 """Module, name, value."""

@@ -46,6 +46,8 @@ SHORT = [
 FOR_ONE = {"official_vit7b_gram": ["gram.it_load_ema_teacher=1"]}
 """What a recipe must have beside it, to be so short."""
 
+pytestmark = pytest.mark.slow
+
 NOT_RUN = {
     r"conda .*": "there is no conda here; test_environment.py reads environment.yml",
     r"python -m venv .*|python -m pip .*|make install": "it installs what these tests run in",
@@ -277,7 +279,7 @@ def torchrun(words: list[str], desk: Path, monkeypatch: pytest.MonkeyPatch) -> N
     processes.prepare()
     handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     script = str(ROOT / "dinolite" / "cli.py")
-    how = ["--start-method", "forkserver", "--log-dir", str(desk / "logs"), "--redirects", "3"]
+    how = ["--start-method", processes.METHOD, "--log-dir", str(desk / "logs"), "--redirects", "3"]
     try:
         elastic.main([*ours, *how, "--run-path", script, *small(words[place + 2 :])])
     except elastic_errors.ChildFailedError:
@@ -406,6 +408,12 @@ def film(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     monkeypatch.setattr(publish_snapshots, "OWN_WEIGHTS", desk)
 
 
+def copied_solutions(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    from tools import solutions
+
+    monkeypatch.setattr(solutions, "FOLDER", desk)
+
+
 SHORTENED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
     "benchmarks": small_benchmarks,
     "benchmarks.gram": small_gram,
@@ -414,6 +422,7 @@ SHORTENED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
     "benchmarks.roofline": small_roofline,
     "tools.lesson_map": copied_pages,
     "tools.publish_snapshots": film,
+    "tools.solutions": copied_solutions,
 }
 
 

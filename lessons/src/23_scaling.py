@@ -707,7 +707,7 @@ plt.show()
 #
 # A lower loss, not a better run: near neighbours on the other side do not count.
 # Equal to 1e-5, and not to the last bit: sums are added in another order, which
-# moves the last digits of float32. `tests/test_distributed_run.py` does the same
+# moves the last digits of float32. `tests/test_parallel.py` does the same
 # for four processes, and goes on from a checkpoint of two with one. And who held
 # what, in bytes?
 

@@ -2,7 +2,6 @@
 stopping."""
 
 import json
-import resource
 from pathlib import Path
 
 import pytest
@@ -221,6 +220,7 @@ def test_fused_adamw_skips_where_the_guard_says_so() -> None:
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """A limit on file sizes stands for the full disk; the first checkpoint survives the second."""
+    resource = pytest.importorskip("resource")
     state = make_state(tiny())
     save_checkpoint(tmp_path, 1, state.model, state.optimizer, 3)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
