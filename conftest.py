@@ -35,13 +35,24 @@ from dinolite.cli import forbid_network  # noqa: E402  it imports torch
 forbid_network()
 
 LONGEST = (
-    "lessons/16_training", "lessons/17_collapse", "lessons/20_gram", "tests/test_commands",
-    "lessons/14_ema", "lessons/23_scaling", "tests/trust/test_interruption",
-    "lessons/21_resolution", "lessons/18_reading_features", "lessons/22_real_dinov3",
-    "lessons/00_the_map", "lessons/19_seeing_features", "tests/course/test_exercises",
-    "tests/trust/test_leaks", "tests/course/test_browser", "tests/test_parallel",
+    "lessons/16_training",
+    "lessons/17_collapse",
+    "lessons/20_gram",
+    "tests/test_commands",
+    "lessons/14_ema",
+    "lessons/23_scaling",
+    "tests/trust/test_interruption",
+    "lessons/21_resolution",
+    "lessons/18_reading_features",
+    "lessons/22_real_dinov3",
+    "lessons/00_the_map",
+    "lessons/19_seeing_features",
+    "tests/course/test_exercises",
+    "tests/trust/test_leaks",
+    "tests/course/test_browser",
+    "tests/test_parallel",
     "tests/test_weights",
-)  # fmt: skip
+)
 """Files by the time they take; all others take less. Two processes that begin with these end
 together."""
 

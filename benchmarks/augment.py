@@ -40,8 +40,14 @@ def measure(batch: int = 64, rounds: int = 9) -> Table:
             warm_up=1,
         )
         ms = {name: 1e3 * t.median / batch for name, t in timings.items()}
-        rows.append([f"{side} -> 2 x {large} + {LOCALS} x {small}", ms["batched"],
-                     ms["per picture"], ms["per picture"] / ms["batched"]])  # fmt: skip
+        rows.append(
+            [
+                f"{side} -> 2 x {large} + {LOCALS} x {small}",
+                ms["batched"],
+                ms["per picture"],
+                ms["per picture"] / ms["batched"],
+            ]
+        )
     columns = ["pixels", "batched, ms a picture", "torchvision, ms a picture", "times faster"]
     return Table("augment", f"batch {batch}, official probabilities", columns, rows)
 

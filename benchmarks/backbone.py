@@ -18,16 +18,23 @@ from benchmarks.timing import alternate, ratios
 from dinolite.config import StudentConfig
 from dinolite.models.vision_transformer import SIZES, build_backbone
 
-TIMM = {"vit_small": "vit_small_patch16_dinov3", "vit_base": "vit_base_patch16_dinov3",
-        "vit_large": "vit_large_patch16_dinov3"}  # fmt: skip
+TIMM = {
+    "vit_small": "vit_small_patch16_dinov3",
+    "vit_base": "vit_base_patch16_dinov3",
+    "vit_large": "vit_large_patch16_dinov3",
+}
 
 
 def ours(size: str) -> nn.Module:
     """dinolite's, with the settings of the released models."""
     config = StudentConfig(
-        arch=size, n_storage_tokens=4, layerscale=1e-5, mask_k_bias=True, drop_path_rate=0.0,
+        arch=size,
+        n_storage_tokens=4,
+        layerscale=1e-5,
+        mask_k_bias=True,
+        drop_path_rate=0.0,
         norm_layer="layernormbf16",
-    )  # fmt: skip
+    )
     return build_backbone(config)
 
 
@@ -44,10 +51,14 @@ def huggingfaces(size: str) -> nn.Module:
 
     s = SIZES[size]
     config = DINOv3ViTConfig(
-        hidden_size=s.embed_dim, num_hidden_layers=s.depth, num_attention_heads=s.num_heads,
-        intermediate_size=int(s.embed_dim * s.ffn_ratio), num_register_tokens=4, patch_size=16,
+        hidden_size=s.embed_dim,
+        num_hidden_layers=s.depth,
+        num_attention_heads=s.num_heads,
+        intermediate_size=int(s.embed_dim * s.ffn_ratio),
+        num_register_tokens=4,
+        patch_size=16,
         attn_implementation="sdpa",
-    )  # fmt: skip
+    )
     return DINOv3ViTModel(config)
 
 
@@ -108,8 +119,14 @@ def measure(size: str = "vit_small", batch: int = 4, side: int = 224, rounds: in
         for name, timing in timings.items():
             low, high = timing.quartiles
             rows.append([what, name, 1e3 * timing.median, 1e3 * low, 1e3 * high, over[name]])
-    columns = ["pass", "implementation", "median ms", "lower quartile", "upper quartile",
-               "ratio to timm"]  # fmt: skip
+    columns = [
+        "pass",
+        "implementation",
+        "median ms",
+        "lower quartile",
+        "upper quartile",
+        "ratio to timm",
+    ]
     return Table("backbone", f"{size}/16, {batch} pictures of {side} px", columns, rows)
 
 

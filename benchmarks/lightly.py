@@ -45,8 +45,13 @@ ENVIRONMENT = {
     "LIGHTLY_TRAIN_LOG_LEVEL": "ERROR",
     "NO_ALBUMENTATIONS_UPDATE": "1",  # else it asks for a newer version when imported
 }
-QUIET = {"callbacks": [], "logger": False, "enable_checkpointing": False,
-         "enable_progress_bar": False, "enable_model_summary": False}  # fmt: skip
+QUIET = {
+    "callbacks": [],
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 NOTE = (
     "Alike: pictures, crops and what may happen to them, LayerScale, dropped samples, two 3-layer "
     "heads, DINO + iBOT + KoLeo, Sinkhorn-Knopp, masked share, AdamW with layer-wise decay, 0 data "
@@ -92,20 +97,32 @@ def counted(starts: list[float]) -> list[float]:
 
 def our_config(folder: Path, batch: int, iterations: int) -> Config:
     """dinolite's settings. Rates cost no time, so they are constant."""
-    head = {"head_n_prototypes": PROTOTYPES, "head_hidden_dim": HIDDEN,
-            "head_bottleneck_dim": BOTTLENECK}  # fmt: skip
+    head = {
+        "head_n_prototypes": PROTOTYPES,
+        "head_hidden_dim": HIDDEN,
+        "head_bottleneck_dim": BOTTLENECK,
+    }
     tree: dict[str, dict[str, Any]] = {
         "data": {"dataset": f"folder:{folder}"},
-        "student": {"arch": "vit_small", "patch_size": PATCH, "n_storage_tokens": REGISTERS,
-                    "layerscale": LAYERSCALE, "drop_path_rate": DROP_PATH},
+        "student": {
+            "arch": "vit_small",
+            "patch_size": PATCH,
+            "n_storage_tokens": REGISTERS,
+            "layerscale": LAYERSCALE,
+            "drop_path_rate": DROP_PATH,
+        },
         "dino": head,
         "ibot": head,
-        "crops": {"global_crops_size": GLOBAL, "local_crops_size": LOCAL,
-                  "local_crops_number": LOCALS, "blur_prob": BLUR},
+        "crops": {
+            "global_crops_size": GLOBAL,
+            "local_crops_size": LOCAL,
+            "local_crops_number": LOCALS,
+            "blur_prob": BLUR,
+        },
         "optim": {"lr": {"peak": 1e-3}},
         "teacher": {"temp": {"peak": 0.04}, "centering": "sinkhorn_knopp"},
         "train": {"iterations": iterations, "batch_size_per_gpu": batch, "num_workers": 0},
-    }  # fmt: skip
+    }
     return load_config(None, {f"{s}.{k}": v for s, part in tree.items() for k, v in part.items()})
 
 
@@ -113,15 +130,26 @@ def their_settings() -> dict[str, Any]:
     """The same in LightlyTrain's words."""
     return {
         "model": "dinov2/vits14-notpretrained",
-        "model_args": {"img_size": GLOBAL, "num_register_tokens": REGISTERS,
-                       "init_values": LAYERSCALE, "drop_path_rate": DROP_PATH},
+        "model_args": {
+            "img_size": GLOBAL,
+            "num_register_tokens": REGISTERS,
+            "init_values": LAYERSCALE,
+            "drop_path_rate": DROP_PATH,
+        },
         "method": "dinov2",
-        "method_args": {"ibot_separate_head": True, "output_dim": PROTOTYPES, "hidden_dim": HIDDEN,
-                        "dino_bottleneck_dim": BOTTLENECK, "ibot_bottleneck_dim": BOTTLENECK,
-                        "center_method": "sinkhorn_knopp"},
-        "transform_args": {"image_size": (GLOBAL, GLOBAL),
-                           "local_view": {"num_views": LOCALS, "view_size": (LOCAL, LOCAL)}},
-    }  # fmt: skip
+        "method_args": {
+            "ibot_separate_head": True,
+            "output_dim": PROTOTYPES,
+            "hidden_dim": HIDDEN,
+            "dino_bottleneck_dim": BOTTLENECK,
+            "ibot_bottleneck_dim": BOTTLENECK,
+            "center_method": "sinkhorn_knopp",
+        },
+        "transform_args": {
+            "image_size": (GLOBAL, GLOBAL),
+            "local_view": {"num_views": LOCALS, "view_size": (LOCAL, LOCAL)},
+        },
+    }
 
 
 def run_dinolite(folder: Path, batch: int, iterations: int) -> Run:
@@ -155,11 +183,19 @@ def run_lightly(folder: Path, batch: int, iterations: int) -> Run:
     cuda = device().type == "cuda"
     with TemporaryDirectory() as out:
         lightly_train.pretrain(
-            out=out, overwrite=True, data=folder / "train", epochs=1, batch_size=batch, devices=1,
-            num_workers=0, precision="bf16-mixed" if cuda else "32-true",
-            accelerator="gpu" if cuda else "cpu", strategy=Clock("cuda:0" if cuda else "cpu"),
-            trainer_args={"max_steps": iterations, **QUIET}, **their_settings(),
-        )  # fmt: skip
+            out=out,
+            overwrite=True,
+            data=folder / "train",
+            epochs=1,
+            batch_size=batch,
+            devices=1,
+            num_workers=0,
+            precision="bf16-mixed" if cuda else "32-true",
+            accelerator="gpu" if cuda else "cpu",
+            strategy=Clock("cuda:0" if cuda else "cpu"),
+            trainer_args={"max_steps": iterations, **QUIET},
+            **their_settings(),
+        )
     return Run(counted(starts), parameters[0])
 
 
@@ -176,13 +212,29 @@ def measure(batch: int = 8, steps: int = 8) -> Table:
                 runs.setdefault(name, []).append(ways[name](Path(temporary), batch, iterations))
                 gc.collect()  # a trainer and its model hold each other
     times = {name: Timing([s for r in done for s in r.seconds]) for name, done in runs.items()}
-    rows = [[name, *(1e3 * s for s in (t.median, *t.quartiles)), batch / t.median,
-             runs[name][0].parameters / 1e6, ratios(times, "dinolite")[name]]
-            for name, t in times.items()]  # fmt: skip
-    sizes = (f"ViT-S/{PATCH}, {REGISTERS} registers, K = {PROTOTYPES}, batch {batch}, 2 x {GLOBAL} "
-             f"px and {LOCALS} x {LOCAL} px, {RUNS} x {steps} steps")  # fmt: skip
-    columns = ["implementation", "median ms a step", "quartile 1", "quartile 3",
-               "pictures a second", "trained, M", "x dinolite's time"]  # fmt: skip
+    rows = [
+        [
+            name,
+            *(1e3 * s for s in (t.median, *t.quartiles)),
+            batch / t.median,
+            runs[name][0].parameters / 1e6,
+            ratios(times, "dinolite")[name],
+        ]
+        for name, t in times.items()
+    ]
+    sizes = (
+        f"ViT-S/{PATCH}, {REGISTERS} registers, K = {PROTOTYPES}, batch {batch}, 2 x {GLOBAL} "
+        f"px and {LOCALS} x {LOCAL} px, {RUNS} x {steps} steps"
+    )
+    columns = [
+        "implementation",
+        "median ms a step",
+        "quartile 1",
+        "quartile 3",
+        "pictures a second",
+        "trained, M",
+        "x dinolite's time",
+    ]
     note = f"LightlyTrain {version('lightly-train')}. {NOTE}"
     return Table("lightly", sizes, columns, rows, note)
 

@@ -45,11 +45,11 @@ def measure(size: str = "vit_small", batch: int = 4, side: int = 224) -> Table:
     for name, model in models(size, to).items():
         weights = parameter_bytes(model)
         kept = saved_bytes(model, x)
-        rows.append([name, weights / MEGA, weights / MEGA, 2 * weights / MEGA,
-                     kept / batch / MEGA])  # fmt: skip
+        rows.append([name, weights / MEGA, weights / MEGA, 2 * weights / MEGA, kept / batch / MEGA])
     columns = ["implementation", "weights MB", "gradients MB", "AdamW MB", "saved MB a picture"]
-    return Table("memory", f"{size}/16, {side} px, float32 on CPU, bfloat16 autocast on CUDA",
-                 columns, rows)  # fmt: skip
+    return Table(
+        "memory", f"{size}/16, {side} px, float32 on CPU, bfloat16 autocast on CUDA", columns, rows
+    )
 
 
 def main(size: str = "vit_small", batch: int = 4, side: int = 224) -> None:

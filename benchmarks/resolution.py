@@ -36,9 +36,22 @@ TIMES = (1, 2, 4)
 CPU = torch.device("cpu")
 HOW: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
 COLUMNS = [
-    "seed", "training", "read in", "k-NN 1x", "2x", "2x, bank 1x", "found 2x", "4x", "cosine 2x",
-    "4x", "AUC 1x", "2x", "4x", "box / 2", "box x 2",
-]  # fmt: skip
+    "seed",
+    "training",
+    "read in",
+    "k-NN 1x",
+    "2x",
+    "2x, bank 1x",
+    "found 2x",
+    "4x",
+    "cosine 2x",
+    "4x",
+    "AUC 1x",
+    "2x",
+    "4x",
+    "box / 2",
+    "box x 2",
+]
 
 
 def settings(seed: int, rescale: float | None) -> Config:

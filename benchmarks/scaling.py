@@ -21,14 +21,19 @@ from benchmarks.timing import alternate
 from dinolite.train.train import train_step
 
 # what, value of the setting that is doubled, overrides of the recipe `demo`
-TOKENS = [(f"{(side // 4) ** 2} tokens in a global crop", side, [f"crops.global_crops_size={side}"])
-          for side in (24, 32, 48, 64)]  # fmt: skip
+TOKENS = [
+    (f"{(side // 4) ** 2} tokens in a global crop", side, [f"crops.global_crops_size={side}"])
+    for side in (24, 32, 48, 64)
+]
 BATCHES = [(f"batch {n}", n, [f"train.batch_size_per_gpu={n}"]) for n in (16, 32, 64, 128)]
 PROTOTYPES = [
-    (f"{k} prototypes in each head", k,
-     [f"dino.head_n_prototypes={k}", f"ibot.head_n_prototypes={k}"])
+    (
+        f"{k} prototypes in each head",
+        k,
+        [f"dino.head_n_prototypes={k}", f"ibot.head_n_prototypes={k}"],
+    )
     for k in (128, 1024, 8192, 65536)
-]  # fmt: skip
+]
 PROCESSES = (1, 2)
 PROCESS_STEPS = 12
 
@@ -60,12 +65,22 @@ def with_processes() -> list[list[object]]:
     for n in PROCESSES:
         if n > cores:
             continue
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                   f"--nproc-per-node={n}", "-m", "benchmarks.scaling_worker"]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={n}",
+            "-m",
+            "benchmarks.scaling_worker",
+        ]
         out = subprocess.run(
-            [*command, str(PROCESS_STEPS)], capture_output=True, text=True, check=True,
+            [*command, str(PROCESS_STEPS)],
+            capture_output=True,
+            text=True,
+            check=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         ms = float(out.stdout.split()[-1])
         first = first or ms
         rows.append([f"{n} process{'es' * (n > 1)}, batch 32 each", ms, ms / first])
@@ -78,8 +93,12 @@ def measure(rounds: int = 7) -> Table:
     if not torch.cuda.is_available():
         rows += with_processes()
     columns = ["changed", "ms a picture", "ratio to the first of its group"]
-    return Table("scaling", "recipe demo, one setting changed at a time; whole steps with data",
-                 columns, rows)  # fmt: skip
+    return Table(
+        "scaling",
+        "recipe demo, one setting changed at a time; whole steps with data",
+        columns,
+        rows,
+    )
 
 
 def seconds_of_steps(steps: int) -> float:

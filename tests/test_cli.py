@@ -136,10 +136,28 @@ def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert "its run is not finished" in str(result.exception)
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "show", "recipes", "lab", "check"])
+@pytest.mark.parametrize("command", ["train", "eval", "show", "explore", "recipes", "lab", "check"])
 def test_each_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and len(result.stdout) > 150
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lab", "."], "JupyterLab is not installed; from a clone: pip install -e '.[course]'"),
+        (["check", "--exercises"], "no course is installed here"),
+    ],
+)
+def test_without_the_extra_course_its_commands_say_so(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'einops'")
+
+    monkeypatch.setattr("dinolite.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.metadata.EntryPoint.load", gone)
+    assert said in str(CliRunner().invoke(app, arguments).exception)
 
 
 def test_recipes_say_command_hardware_and_result() -> None:

@@ -38,11 +38,17 @@ from tests.small_sets import SMALL
 from tests.tiny_run import TINY
 
 SHORT = [
-    *TINY, "train.iterations=2", "train.log_every=1", "optim.lr={peak=1e-3}",
-    "teacher.temp={peak=0.04}", "dino.koleo_loss_distributed=false",
-    "dino.koleo_distributed_loss_group_size=none", "gram.loss_weight_schedule=none",
-    "dino.local_loss_weight_schedule={peak=1}", "evaluation.max_train=64",
-]  # fmt: skip
+    *TINY,
+    "train.iterations=2",
+    "train.log_every=1",
+    "optim.lr={peak=1e-3}",
+    "teacher.temp={peak=0.04}",
+    "dino.koleo_loss_distributed=false",
+    "dino.koleo_distributed_loss_group_size=none",
+    "gram.loss_weight_schedule=none",
+    "dino.local_loss_weight_schedule={peak=1}",
+    "evaluation.max_train=64",
+]
 FOR_ONE = {"official_vit7b_gram": ["gram.it_load_ema_teacher=1"]}
 """What a recipe must have beside it, to be so short."""
 
@@ -113,8 +119,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(shelf: Path) -> Path:
     """The run of the first command for one's own pictures."""
     run = shelf / "finished"
-    c = load_config("folder", [*SHORT, f"data.dataset=folder:{shelf / 'my_photos'}",
-                               f"train.output_dir={run}"])  # fmt: skip
+    c = load_config(
+        "folder", [*SHORT, f"data.dataset=folder:{shelf / 'my_photos'}", f"train.output_dir={run}"]
+    )
     from dinolite.train.train import train
 
     train(c)
@@ -362,10 +369,12 @@ def small_benchmarks(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     from benchmarks import record, roofline
 
     sizes = {
-        "backbone": {"batch": 1, "side": 32, "rounds": 2}, "step": {"rounds": 1},
-        "augment": {"batch": 2, "rounds": 2}, "memory": {"batch": 1, "side": 32},
+        "backbone": {"batch": 1, "side": 32, "rounds": 2},
+        "step": {"rounds": 1},
+        "augment": {"batch": 2, "rounds": 2},
+        "memory": {"batch": 1, "side": 32},
         "roofline": {"rounds": 2},
-    }  # fmt: skip
+    }
     for name, size in sizes.items():
         monkeypatch.setitem(them.ALL, name, partial(them.ALL[name], **size))
     monkeypatch.setattr(record, "RECORDS", desk)

@@ -21,7 +21,7 @@ TREES = {
     for path in sorted(folder.rglob("*.py"))
 }
 HEAVY = {"timm", "torchvision", "matplotlib", "skimage", "sklearn", "tornado"}
-DRAWS = re.compile(r"dinolite/(viz/|report|show|explore/server)|dinolite_course/")
+DRAWS = re.compile(r"dinolite/(viz/|report|explore/server)|dinolite_course/")
 
 # What a folder of the package may not know, since it must work without it.
 NEVER = {

@@ -25,8 +25,10 @@ def test_a_run_without_a_terminal_prints_a_line_every_log_step(tmp_path: Path) -
     arguments = ["train", "demo", *QUICK, *changes, "--out", str(tmp_path / "run"), "--no-report"]
     run = subprocess.Popen(
         [sys.executable, "-m", "dinolite.cli", *arguments],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert run.stdout is not None
     lines = [run.stdout.readline() for _ in range(3)]
     assert run.poll() is None, "the first lines came when the run had ended"
@@ -75,5 +77,8 @@ def test_time_left_counts_all_but_the_evaluation_at_the_start(
         "  10/1000  total 9.000  dino_local 1.500  0:33:00 left",
     ]
     assert log.last == {
-        "knn": 12.5, "total_loss": 9.0, "dino_local_crops_loss": 1.5, "grad_norm/backbone": 3.0
-    }  # fmt: skip
+        "knn": 12.5,
+        "total_loss": 9.0,
+        "dino_local_crops_loss": 1.5,
+        "grad_norm/backbone": 3.0,
+    }

@@ -44,15 +44,28 @@ CPU = torch.device("cpu")
 
 def config(parallel: str = "ddp", world: int = 1, *more: str) -> Config:
     changes = [
-        f"train.parallel={parallel}", f"train.batch_size_per_gpu={B // world}",
-        f"train.iterations={STEPS}", "student.depth=2", "student.layerscale=0.5",
-        "student.mask_k_bias=true", "crops.local_crops_number=3",
-        "dino.koleo_loss_distributed=true", "dino.koleo_loss_weight=0.1", "ibot.loss_weight=1",
-        "optim.lr.warmup=2", "optim.freeze_last_layer=2", "optim.clip_grad=0.5",
-        "optim.layerwise_decay=0.9", "optim.patch_embed_lr_mult=0.2",
-        "gram.use_loss=true", "gram.img_level=true", "gram.it_load_ema_teacher=1",
-        "gram.update_frequency=4", "gram.it_first_update=4", "gram.max_updates=1",
-    ]  # fmt: skip
+        f"train.parallel={parallel}",
+        f"train.batch_size_per_gpu={B // world}",
+        f"train.iterations={STEPS}",
+        "student.depth=2",
+        "student.layerscale=0.5",
+        "student.mask_k_bias=true",
+        "crops.local_crops_number=3",
+        "dino.koleo_loss_distributed=true",
+        "dino.koleo_loss_weight=0.1",
+        "ibot.loss_weight=1",
+        "optim.lr.warmup=2",
+        "optim.freeze_last_layer=2",
+        "optim.clip_grad=0.5",
+        "optim.layerwise_decay=0.9",
+        "optim.patch_embed_lr_mult=0.2",
+        "gram.use_loss=true",
+        "gram.img_level=true",
+        "gram.it_load_ema_teacher=1",
+        "gram.update_frequency=4",
+        "gram.it_first_update=4",
+        "gram.max_updates=1",
+    ]
     return load_config("demo", [*changes, *more])
 
 
@@ -393,9 +406,11 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
 
     def call(*command: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", *command], capture_output=True, text=True,
+            [sys.executable, "-m", *command],
+            capture_output=True,
+            text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 

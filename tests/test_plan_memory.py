@@ -24,10 +24,16 @@ from tools.plan_memory import (
 )
 
 SMALL = [
-    "student.embed_dim=64", "student.depth=3", "student.num_heads=2", "student.n_storage_tokens=2",
-    "train.batch_size_per_gpu=6", "crops.local_crops_number=3", "crops.global_crops_size=48",
-    "crops.local_crops_size=24", "student.layerscale=1e-5",
-]  # fmt: skip
+    "student.embed_dim=64",
+    "student.depth=3",
+    "student.num_heads=2",
+    "student.n_storage_tokens=2",
+    "train.batch_size_per_gpu=6",
+    "crops.local_crops_number=3",
+    "crops.global_crops_size=48",
+    "crops.local_crops_size=24",
+    "student.layerscale=1e-5",
+]
 
 
 def small(*more: str) -> Config:

@@ -1,7 +1,7 @@
 """The teacher of a run at earlier moments, from its checkpoints, as small files in data/weights:
 the course's film strip, and its early Gram teachers.
 
-    python -m dinolite train tiny --out runs/film checkpointing.period=100 \
+    dinolite train tiny --out runs/film checkpointing.period=100 \
         checkpointing.max_to_keep=100
     python -m tools.publish_snapshots runs/film dinolite_tiny 100 500 1000 2000 6000
 """

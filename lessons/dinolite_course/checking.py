@@ -144,7 +144,7 @@ def check(id: str, attempt: Callable[..., Any]) -> Verdict:
     for sentence, mistake in exercise.mistakes:
         known = outcomes(exercise, mistake)
         if all(map(same, known, actual, [exercise.tolerance] * len(known))):
-            figure = picture(exercise, expected, actual)
+            figure = picture(exercise, expected[first:], actual[first:])
             return Verdict(id, False, f"not yet: {sentence}", inputs[first], figure)
     figure = picture(exercise, expected[first:], actual[first:])
     sentence = f"not yet: {difference(expected[first], actual[first])}"

@@ -16,7 +16,7 @@ FILE = ".progress.json"
 
 
 def progress_file() -> Path:
-    """`lessons/.progress.json`, wherever inside the project this is called."""
+    """`lessons/.progress.json`, called from the project or from lessons/."""
     if "DINOLITE_PROGRESS" in os.environ:
         return Path(os.environ["DINOLITE_PROGRESS"] or os.devnull)
     here = Path.cwd()

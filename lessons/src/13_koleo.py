@@ -635,7 +635,7 @@ plt.show()
 
 # %% [markdown]
 # *Figure: how far the nearest neighbour is, for 48 windows. Fresh net: all at 0.
-# After 15 steps of KoLeo: between 0.4 and 0.9. Random directions: around 1.2.*
+# After 15 steps of KoLeo: most between 0.4 and 0.9. Random directions: around 1.2.*
 #
 # Who are the neighbours?
 

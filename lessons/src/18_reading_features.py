@@ -806,7 +806,7 @@ plt.show()
 
 # %% [markdown]
 # > **Tutor's note.** When a task can be solved without looking, add the player who
-# > does not look. On the package's collages, four tiles that meet in the middle,
+# > does not look. On the course's collages, four tiles that meet in the middle,
 # > *place* tells better than the trained net which patches share a tile
 # > ([card](../data/weights/dinolite_tiny.md)).
 

@@ -241,7 +241,7 @@ print("equal:", count == round(by_loops * 128), list(found(x, y).shape))
 assert count == round(by_loops * 128)
 
 # %% [markdown]
-# **Rung 3: the package's.** It also gives the mean cosine of the same place, and
+# **Rung 3: the course's.** It also gives the mean cosine of the same place, and
 # takes grids that are not square.
 
 # %%

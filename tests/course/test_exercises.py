@@ -150,34 +150,77 @@ def one_after_the_other(parts: list[Tensor]) -> Tensor:
         ("00.3", lambda teacher, student, m: torch.lerp(student, teacher, m)),
         ("02.5", lambda values, R, grid: values[1 : -R or None].reshape(grid)),
         ("03.4", lambda n, n_train: torch.linspace(1 - n, n - 1, n) / n_train),
-        ("04.2", lambda q, k: (lambda s: (s - s.logsumexp(dim=-1, keepdim=True)).exp())(
-            (q / q.shape[-1] ** 0.25) @ (k / k.shape[-1] ** 0.25).mT)),
+        (
+            "04.2",
+            lambda q, k: (lambda s: (s - s.logsumexp(dim=-1, keepdim=True)).exp())(
+                (q / q.shape[-1] ** 0.25) @ (k / k.shape[-1] ** 0.25).mT
+            ),
+        ),
         ("05.2", lambda x, weight, eps: F.rms_norm(x, weight.shape, weight, eps)),
-        ("08.4", lambda position, B, h, w: (position // (h * w) % B, position // (h * w) // B,
-                                            position // w % h, position % w)),
+        (
+            "08.4",
+            lambda position, B, h, w: (
+                position // (h * w) % B,
+                position // (h * w) // B,
+                position // w % h,
+                position % w,
+            ),
+        ),
         ("10.2", lambda z, p, t: -float((p * (z / t).log_softmax(dim=1)).sum()) / len(z)),
-        ("10.3", lambda s, t, temp: -(t[:, None] * (s / temp).log_softmax(dim=-1)).sum(dim=-1)
-         .mean(dim=-1)[~torch.eye(len(t), len(s), dtype=torch.bool)].mean().item()),
+        (
+            "10.3",
+            lambda s, t, temp: (
+                -(t[:, None] * (s / temp).log_softmax(dim=-1))
+                .sum(dim=-1)
+                .mean(dim=-1)[~torch.eye(len(t), len(s), dtype=torch.bool)]
+                .mean()
+                .item()
+            ),
+        ),
         ("11.3", by_potentials),
-        ("12.3", lambda z, p, m, t: F.cross_entropy(z / t, p, reduction="none").dot(
-            (1 / m.sum(dim=1)).repeat_interleave(m.sum(dim=1))) / len(m)),
+        (
+            "12.3",
+            lambda z, p, m, t: (
+                F.cross_entropy(z / t, p, reduction="none").dot(
+                    (1 / m.sum(dim=1)).repeat_interleave(m.sum(dim=1))
+                )
+                / len(m)
+            ),
+        ),
         ("13.5", lambda x, far: F.relu((far / nearest(x)).log()).mean()),
         ("14.5", lambda momenta: ages(momenta.tolist())),
-        ("15.4", lambda s, t, g, lr, clip, m: [
-            s := s - lr * g * (clip / g.norm()).clamp(max=1), t.lerp(s, 1 - m)]),
-        ("17.3", lambda values, every, least, patience: next(
-            (i * every for i in range(patience - 1, len(values))
-             if max(values[i - patience + 1 : i + 1]) < least), None)),
+        (
+            "15.4",
+            lambda s, t, g, lr, clip, m: [
+                s := s - lr * g * (clip / g.norm()).clamp(max=1),
+                t.lerp(s, 1 - m),
+            ],
+        ),
+        (
+            "17.3",
+            lambda values, every, least, patience: next(
+                (
+                    i * every
+                    for i in range(patience - 1, len(values))
+                    if max(values[i - patience + 1 : i + 1]) < least
+                ),
+                None,
+            ),
+        ),
         ("17.4", lambda n: (20 * torch.eye(n).roll(1, 0) + 90 * (torch.arange(n) == 2)).tolist()),
         ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).std(correction=0)),
         ("19.5", lambda z, t: (z - border(z).quantile(0.5)).abs() > t * border(z).std()),
         ("21.1", lambda h, w, p, r: h * w / p**2 + 1 + r),
-        ("21.3", lambda h, w, short, p: [max(1, int(x * short / min(h, w) / p + 0.5)) * p
-                                         for x in (h, w)]),
+        (
+            "21.3",
+            lambda h, w, short, p: [
+                max(1, int(x * short / min(h, w) / p + 0.5)) * p for x in (h, w)
+            ],
+        ),
         ("23.4", largest_out_first),
         ("23.4", one_after_the_other),
     ],
-)  # fmt: skip
+)
 def test_another_right_way_is_right(id: str, other_way: Any) -> None:
     assert check(id, other_way).solved
 
@@ -191,40 +234,74 @@ def test_another_right_way_is_right(id: str, other_way: Any) -> None:
         ("02.5", lambda values, R, grid: values[1:-R].unflatten(0, grid)),
         ("02.5", lambda values, R, grid: 1.0 + torch.arange(grid[0] * grid[1]).view(grid)),
         ("03.4", lambda n, n_train: (torch.arange(n) + 0.5 - n / 2) / 7),
-        ("04.2", lambda q, k: torch.zeros(2, 3, 5, 5).scatter(-1, (q @ k.mT).argmax(-1, True), 1)
-         if (q @ k.mT).max() > 100 else (q @ k.mT / 2).softmax(dim=-1)),
+        (
+            "04.2",
+            lambda q, k: (
+                torch.zeros(2, 3, 5, 5).scatter(-1, (q @ k.mT).argmax(-1, True), 1)
+                if (q @ k.mT).max() > 100
+                else (q @ k.mT / 2).softmax(dim=-1)
+            ),
+        ),
         ("05.1", lambda B, p: max(min(B - 1, int(B * (1 - p))), 1)),
         ("06.2", lambda D: 12 * D * D + 15 * D + 1),
-        ("07.5", lambda a, b: (edges(a, b)[:, 0].clamp(min=0) * edges(a, b)[:, 1])
-         / a[:, 2:].prod(dim=1)),
-        ("08.4", lambda position, B, h, w: (position // (h * w) % B, 1, position // w % h,
-                                            position % w)),
+        (
+            "07.5",
+            lambda a, b: (
+                (edges(a, b)[:, 0].clamp(min=0) * edges(a, b)[:, 1]) / a[:, 2:].prod(dim=1)
+            ),
+        ),
+        (
+            "08.4",
+            lambda position, B, h, w: (position // (h * w) % B, 1, position // w % h, position % w),
+        ),
         ("09.3", lambda D, h, n, K: (D + 1) * h + (h + 1) * h + (h + 1) * n + n * K + 1),
         ("10.5", lambda loss, entropy, K: find("10.5").answer(loss, 1.05 * entropy, K)),
-        ("10.5", lambda loss, entropy, K: find("10.5").answer(0.5 * loss, entropy, K)
-         if loss < math.log(K) / 10 else find("10.5").answer(loss, entropy, K)),
+        (
+            "10.5",
+            lambda loss, entropy, K: (
+                find("10.5").answer(0.5 * loss, entropy, K)
+                if loss < math.log(K) / 10
+                else find("10.5").answer(loss, entropy, K)
+            ),
+        ),
         ("12.2", lambda x, indices: x.reshape(-1, 3)[indices]),
         ("13.3", lambda x, size: find("13.3").answer(x, 4 if len(x) == 8 else 3)),
-        ("14.3", lambda t, s, m, buffers: {
-            n: t[n] if n == "periods" else m * t[n] + (1 - m) * s[n] for n in t}),
-        ("14.3", lambda t, s, m, buffers: {
-            n: t[n] if n in buffers else t[n].mul_(m).add_((1 - m) * s[n]) for n in t}),
+        (
+            "14.3",
+            lambda t, s, m, buffers: {
+                n: t[n] if n == "periods" else m * t[n] + (1 - m) * s[n] for n in t
+            },
+        ),
+        (
+            "14.3",
+            lambda t, s, m, buffers: {
+                n: t[n] if n in buffers else t[n].mul_(m).add_((1 - m) * s[n]) for n in t
+            },
+        ),
         ("15.4", lambda s, t, g, lr, clip, m: find("15.4").answer(s, t, g, lr, 3.0, m)),
         ("15.5", lambda d, k, i: (True, d + k + i > 0, d > 0, i > 0)),
         ("16.4", lambda name, depth, decay: find("16.4").answer(name, 3, decay)),
         ("17.2", lambda p: (-(p.mean(dim=0) * p.mean(dim=0).log()).sum()).exp()),
-        ("17.3", lambda values, every, least, patience: find("17.3").answer(
-            values, every, 0.2, patience)),
+        (
+            "17.3",
+            lambda values, every, least, patience: find("17.3").answer(
+                values, every, 0.2, patience
+            ),
+        ),
         ("19.5", lambda z, t: (z - border(z).median()).abs() > t * border(z).var()),
         ("19.5", lambda z, t: (z - z[0].median()).abs() > t * z[0].std()),
         ("19.5", lambda z, t: (z - z.mean()).abs() > t * border(z).std()),
         ("19.5", lambda z, t: (z - border(z)[:-8].median()).abs() > t * border(z)[:-8].std()),
-        ("21.4", lambda side, tile, patch, prefix: (side // tile) ** 2
-         * ((prefix + (tile // patch) ** 2) ** 2 - prefix)),
+        (
+            "21.4",
+            lambda side, tile, patch, prefix: (
+                (side // tile) ** 2 * ((prefix + (tile // patch) ** 2) ** 2 - prefix)
+            ),
+        ),
         ("23.4", lambda parts: torch.cat(parts).log_softmax(dim=0).logsumexp(dim=0)),
         ("23.4", lambda parts: torch.logaddexp(*(p.logsumexp(dim=0) for p in parts[:2]))),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_without_a_sentence_is_not_right(id: str, mistake: Any) -> None:
     assert not check(id, mistake).solved
 
@@ -290,8 +367,11 @@ def test_solutions_are_made_from_the_exercises() -> None:
         (torch.zeros(2), torch.zeros(5), "the shape is [5], wanted is [2]"),
         (torch.zeros(2), torch.zeros(2).long(), "the dtype is torch.int64"),
         (torch.zeros(2), torch.tensor([0.0, float("nan")]), "nan or infinite"),
-        (torch.zeros(2, 2), torch.tensor([[0, 0], [0.5, 0]]), "25 % of the numbers are not; the "
-         "largest difference is 0.5, at [1, 0]"),
+        (
+            torch.zeros(2, 2),
+            torch.tensor([[0, 0], [0.5, 0]]),
+            "25 % of the numbers are not; the largest difference is 0.5, at [1, 0]",
+        ),
         ((1, 2), (1, 2, 3), "it returned 3 things, 2 are wanted"),
         ((torch.zeros(1), torch.zeros(2)), (torch.zeros(1), torch.ones(2)), "in part 1, the shape"),
         ((1, 2), (2, 1), "it returned (2, 1), which is not right"),
@@ -300,7 +380,7 @@ def test_solutions_are_made_from_the_exercises() -> None:
         (3.0, torch.zeros(2), "it returned a Tensor, a float is wanted"),
         (0.5, 0, "it returned 0, which is not right"),
     ],
-)  # fmt: skip
+)
 def test_how_a_difference_is_told(expected: Any, actual: Any, said: str) -> None:
     assert not same(expected, actual, 1e-4)
     assert said in difference(expected, actual)

@@ -103,7 +103,7 @@ CASES: dict[str, tuple[str, list[dict[str, Any]]]] = {  # name: (a cell, what is
     "fail_missing": ("1", []),
     "fail_added": ("print('a')", [*printed("a\n"), *result("1")]),
     "fail_warning": ("import sys\nprint('w', file=sys.stderr)", []),
-}  # fmt: skip
+}
 
 
 def case(code: str, stored: list[dict[str, Any]]) -> NotebookNode:

@@ -15,8 +15,16 @@ LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 SOURCES = sorted((LESSONS / "src").glob("[0-9]*.py"))
 TROUBLES = (LESSONS / "TROUBLESHOOTING.md").read_text("utf8")
 PLACE = re.compile(r"\[(\d\d)\]\((\d\d_\w+\.ipynb)\): ([^|]+?) \|")
-ASKED = ("does not go down", "batch size", "collapse", "curves look like", "centring", "choose K",
-         "temperature", "momentum")  # fmt: skip
+ASKED = (
+    "does not go down",
+    "batch size",
+    "collapse",
+    "curves look like",
+    "centring",
+    "choose K",
+    "temperature",
+    "momentum",
+)
 
 
 def test_each_source_has_its_notebook() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from dinolite_course.figures.rollout import attention_rollout
 from torch import Tensor
 
 from dinolite.config import GramConfig
@@ -19,6 +18,7 @@ from dinolite.models.vision_transformer import DinoVisionTransformer
 from dinolite.train.gram import resize_patches
 from dinolite.train.monitors import entropy
 from dinolite_course import check
+from dinolite_course.figures.attention import attention_rollout
 
 
 def tokens(height: int, width: int, patch: int, registers: int) -> int:

@@ -19,12 +19,18 @@ B = 4  # pictures of all processes together
 
 def config(world: int, *more: str) -> Config:
     changes = [
-        f"train.batch_size_per_gpu={B // world}", "train.iterations=3", "optim.lr.warmup=0",
-        "crops.local_crops_number=3", "crops.gram_teacher_crops_size=48",
-        "dino.koleo_loss_weight=0", "crops.saturation=0.2", "crops.hue=0.1",
+        f"train.batch_size_per_gpu={B // world}",
+        "train.iterations=3",
+        "optim.lr.warmup=0",
+        "crops.local_crops_number=3",
+        "crops.gram_teacher_crops_size=48",
+        "dino.koleo_loss_weight=0",
+        "crops.saturation=0.2",
+        "crops.hue=0.1",
         "crops.grayscale_prob=0.3",
-        "crops.solarize_prob=0.5", "ibot.mask_random_circular_shift=true",
-    ]  # fmt: skip
+        "crops.solarize_prob=0.5",
+        "ibot.mask_random_circular_shift=true",
+    ]
     return load_config("demo", [*changes, *more])
 
 

@@ -116,9 +116,14 @@ def test_patches_lie_where_they_are_in_the_picture() -> None:
 
 def test_the_real_backbone_gives_its_normed_tokens() -> None:
     net = DinoVisionTransformer(
-        patch_size=4, embed_dim=16, depth=2, num_heads=2, n_storage_tokens=2,
-        drop_path_rate=0.9, pos_embed_rope_jitter_coords=4.0,
-    )  # fmt: skip
+        patch_size=4,
+        embed_dim=16,
+        depth=2,
+        num_heads=2,
+        n_storage_tokens=2,
+        drop_path_rate=0.9,
+        pos_embed_rope_jitter_coords=4.0,
+    )
     images = noise(3, 3, 8, 12)
     net.eval()
     with torch.no_grad():

@@ -204,9 +204,13 @@ def test_the_schedule_by_hand() -> None:
     """All x = 0 and all of class 0: only the bias moves, by softmax(bias) - (1, 0) a step, momentum
     0.9. The rate is 0.4 x 64 / 256 = 0.1, and half of it (cosine) in the second step of two."""
     probe = sgd_probe(
-        torch.zeros(20, 3000), torch.zeros(20).long(), 2,
-        learning_rates=[0.4], iterations=2, batch_size=64,
-    )  # fmt: skip
+        torch.zeros(20, 3000),
+        torch.zeros(20).long(),
+        2,
+        learning_rates=[0.4],
+        iterations=2,
+        batch_size=64,
+    )
     first = -0.5  # gradient of the bias of class 0; that of class 1 is its opposite
     b = -0.1 * first
     second = 1 / (1 + math.exp(-2 * b)) - 1

@@ -47,8 +47,13 @@ def png(size: tuple[int, int] = (20, 30)) -> bytes:
 def uploaded(name: str, content: bytes) -> dict[str, Any]:
     """What a browser hands over."""
     when = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    return {"name": name, "type": "image/png", "size": len(content), "content": content,
-            "last_modified": when}  # fmt: skip
+    return {
+        "name": name,
+        "type": "image/png",
+        "size": len(content),
+        "content": content,
+        "last_modified": when,
+    }
 
 
 @pytest.fixture

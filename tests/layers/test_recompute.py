@@ -17,9 +17,16 @@ AUGMENTED = {
 def backbone(recompute: bool, depth: int = 3) -> DinoVisionTransformer:
     torch.manual_seed(0)
     model = DinoVisionTransformer(
-        patch_size=4, embed_dim=32, depth=depth, num_heads=2, drop_path_rate=0.4,
-        layerscale_init=0.5, ffn_layer="swiglu", n_storage_tokens=2, **AUGMENTED,
-    )  # fmt: skip
+        patch_size=4,
+        embed_dim=32,
+        depth=depth,
+        num_heads=2,
+        drop_path_rate=0.4,
+        layerscale_init=0.5,
+        ffn_layer="swiglu",
+        n_storage_tokens=2,
+        **AUGMENTED,
+    )
     for block in model.blocks:
         block.recompute = recompute
     return model

@@ -175,9 +175,14 @@ def test_workers_do_not_change_the_batches(tmp_path: Path) -> None:
         runs = []
         for workers in (0, 2):
             c = load_config(
-                "demo", [*TINY, f"crops.pipeline={pipeline}", "train.iterations=3",
-                         f"train.num_workers={workers}"],
-            )  # fmt: skip
+                "demo",
+                [
+                    *TINY,
+                    f"crops.pipeline={pipeline}",
+                    "train.iterations=3",
+                    f"train.num_workers={workers}",
+                ],
+            )
             runs.append(list(ssl_batches(data, c, torch.device("cpu"))))
         assert len(runs[0]) == 3 == config.train.iterations
         for a, b in zip(*runs, strict=True):
@@ -296,9 +301,15 @@ def test_the_gram_teachers_life() -> None:
 def test_gram_renewals_of_the_7b_run() -> None:
     config = load_config(
         None,
-        ["gram.use_loss=true", "gram.ckpt=x", "gram.update_frequency=10_000",
-         "gram.it_first_update=1_010_000", "gram.max_updates=3", "train.iterations=1_200_000"],
-    )  # fmt: skip
+        [
+            "gram.use_loss=true",
+            "gram.ckpt=x",
+            "gram.update_frequency=10_000",
+            "gram.it_first_update=1_010_000",
+            "gram.max_updates=3",
+            "train.iterations=1_200_000",
+        ],
+    )
     due = [i for i in range(999_999, 1_200_000, 10_000) if renews_teacher(config.gram, i)]
     assert due == [1_009_999, 1_019_999, 1_029_999]
     assert not renews_teacher(config.gram, 1_010_000)

@@ -38,10 +38,22 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, Pa
     own = {f"JUPYTER_{part}_DIR": str(root / part) for part in ("CONFIG", "DATA", "RUNTIME")}
     log = os.open(root / "log", os.O_WRONLY | os.O_CREAT)
     process = subprocess.Popen(
-        [sys.executable, "-m", "dinolite.cli", "lab", "notebooks", "--no-browser", "--port",
-         str(port)],
-        cwd=root, env={**ENV, **own}, stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "dinolite.cli",
+            "lab",
+            "notebooks",
+            "--no-browser",
+            "--port",
+            str(port),
+        ],
+        cwd=root,
+        env={**ENV, **own},
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     deadline, found = time.monotonic() + 120, None
     while found is None and time.monotonic() < deadline and process.poll() is None:
         found = re.search(rf"http://127\.0\.0\.1:{port}/\S*token=(\w+)", (root / "log").read_text())

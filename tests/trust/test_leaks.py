@@ -38,13 +38,19 @@ print(json.dumps(seen))
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads /proc")
 def test_a_long_run_holds_its_memory(tmp_path: Path, faults: Faults) -> None:
     changes = [
-        *QUICK, f"train.iterations={STEPS}", "train.log_every=10", "checkpointing.period=500",
-        "evaluation.eval_period_iterations=500", f"train.output_dir={tmp_path / 'run'}",
-    ]  # fmt: skip
+        *QUICK,
+        f"train.iterations={STEPS}",
+        "train.log_every=10",
+        "checkpointing.period=500",
+        "evaluation.eval_period_iterations=500",
+        f"train.output_dir={tmp_path / 'run'}",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(every=EVERY), *changes],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     memory, files, threads = np.array(json.loads(done.stdout)).T
     later = slice(len(memory) // 3, None)  # the allocator has settled

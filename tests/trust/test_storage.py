@@ -97,9 +97,10 @@ def test_a_damaged_checkpoint_is_passed_over(
     aside = {path.name for path in (out / "ckpt").glob("damaged-*")}
     assert aside == {"damaged-0000012", "damaged-0000012-2"}, "both are kept"
     faults.survived(
-        f"a file of a checkpoint {hurt}", "`checkpoint ... is damaged: ...`; goes on from the one "
-        "before", times,
-    )  # fmt: skip
+        f"a file of a checkpoint {hurt}",
+        "`checkpoint ... is damaged: ...`; goes on from the one before",
+        times,
+    )
 
 
 def test_all_checkpoints_damaged(whole: Path, tmp_path: Path, faults: Faults) -> None:

@@ -1,10 +1,8 @@
 """The log of a run and its curves: what is read, where it is drawn and how it is named."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -23,13 +21,6 @@ LOG = {
     "lr": [(0, 0.1), (10, 0.2)],
     "seconds": [(0, 1.0)],
 }
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures() -> Iterator[None]:
-    """pyplot keeps every figure until it is closed."""
-    yield
-    plt.close("all")
 
 
 def plots(figure: Figure) -> dict[str, Axes]:

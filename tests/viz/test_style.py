@@ -2,7 +2,7 @@
 
 import io
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,13 +21,6 @@ from dinolite.viz.similarity import neighbours_figure, similarity_figure
 from dinolite.viz.style import COLORS, panels, png_bytes, show_map, style, to_picture
 
 LOG = {"knn": [(10, 30.0), (20, 40.0)], "lr": [(0, 0.1), (10, 0.2)]}
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures() -> Iterator[None]:
-    """pyplot keeps every figure until it is closed."""
-    yield
-    plt.close("all")
 
 
 # --- every figure ---

@@ -1,8 +1,5 @@
 """What the pictures of features show: the numbers behind them and what stands in each panel."""
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -23,13 +20,6 @@ from dinolite.viz.similarity import (
     similarity_figure,
     similarity_map,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures() -> Iterator[None]:
-    """pyplot keeps every figure until it is closed."""
-    yield
-    plt.close("all")
 
 
 def noise(*shape: int) -> Tensor:
@@ -264,7 +254,10 @@ def test_neighbours_stand_behind_their_query_framed_by_class() -> None:
 
 def test_two_pictures_without_a_label_are_not_of_the_same_class() -> None:
     figure = neighbours_figure(
-        noise(1, 3, 4, 4), torch.tensor([-1]), noise(1, 3, 4, 4), torch.tensor([-1]),
+        noise(1, 3, 4, 4),
+        torch.tensor([-1]),
+        noise(1, 3, 4, 4),
+        torch.tensor([-1]),
         {"net": torch.tensor([[0]])},
-    )  # fmt: skip
+    )
     assert frame(figure.axes[1]) == OTHER.lower()

@@ -117,7 +117,7 @@ step_on_paper.slips = [
 ]
 
 
-def truly(function, *weights):
+def returning_bools(function, *weights):
     """What a function returns.
 
     Raises:
@@ -135,7 +135,7 @@ def weights():
     return [*usual, (0.5, 0, 0.25), (0, 0.01, 2)]
 
 
-@exercise("15.5", "who learns from what", cases=weights, run=truly)
+@exercise("15.5", "who learns from what", cases=weights, run=returning_bools)
 def who_learns(dino, koleo, ibot):
     # All three pull at the backbone. CLS of a masked crop looks at mask tokens,
     # so DINO and KoLeo reach them too. KoLeo works on features before the heads.

@@ -118,7 +118,7 @@ def histories():
     ]
 
 
-def told(function, values, *settings):
+def alarm_in_words(function, values, *settings):
     """When the alarm rings, in words, so that None is no missing `return`.
 
     Raises:
@@ -133,7 +133,7 @@ def told(function, values, *settings):
     return "no alarm" if step is None else f"an alarm at step {step:g}"
 
 
-@exercise("17.3", "an alarm", cases=histories, run=told)
+@exercise("17.3", "an alarm", cases=histories, run=alarm_in_words)
 def alarm(values, every, least, patience):
     low = 0
     for i, value in enumerate(values):
@@ -185,7 +185,7 @@ ALIKE = (
 SHARED = "raw, all is hidden; but not every target is sure of a prototype of its own"
 
 
-def whose(function, n):
+def checked_scores(function, n):
     """Tries the scores; a list of lists is fine, too.
 
     Raises:
@@ -209,7 +209,7 @@ def whose(function, n):
     return "hidden"
 
 
-@exercise("17.4", "what balanced targets hide", cases=[(8,), (64,)], run=whose)
+@exercise("17.4", "what balanced targets hide", cases=[(8,), (64,)], run=checked_scores)
 def hidden(n):
     # Column 0 is high for everyone, and softmax hears nothing else. Sinkhorn
     # divides each column by its sum: what all have in common goes, and each

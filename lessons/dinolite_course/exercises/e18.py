@@ -6,7 +6,7 @@ import torch
 
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.linear import ridge_probe
-from dinolite_course.checking import as_bools
+from dinolite_course.checking import Remark, as_bools
 from dinolite_course.exercises import exercise
 
 
@@ -137,18 +137,18 @@ overlaps.slips = [
 ]
 
 
-def judged(function):
+def classes_told_apart(function):
     """Is each point's nearest other one of its class? Does a linear probe fail?"""
     x, y = function()
     if x.shape != (40, 2) or not x.is_floating_point() or not bool(x.isfinite().all()):
-        raise ValueError(f"x is {list(x.shape)}, {x.dtype}; wanted are [40, 2] finite floats")
+        raise Remark(f"x is {list(x.shape)}, {x.dtype}; wanted are [40, 2] finite floats")
     if y.shape != (40,) or y.is_floating_point() or sorted(y.tolist()) != [0] * 20 + [1] * 20:
-        raise ValueError(f"y is {list(y.shape)}, {y.dtype}; wanted are 20 zeros and 20 ones, ints")
+        raise Remark(f"y is {list(y.shape)}, {y.dtype}; wanted are 20 zeros and 20 ones, ints")
     near = knn_accuracy(x, y, x, y, [1], skip_first_nn=True)[1]
     return near > 0.99, ridge_probe(x, y).accuracy(x, y) < 0.7
 
 
-@exercise("18.5", "where a line fails", cases=[()], run=judged)
+@exercise("18.5", "where a line fails", cases=[()], run=classes_told_apart)
 def tricky():
     # East and west are class 0, north and south class 1: each class's mean is
     # the middle, so no line helps, while every neighbour is of the same class.

@@ -1,5 +1,5 @@
 """Figures of the course and of reports: each is one call with arrays in and a Figure out. The files
-are named by the shape of the picture.
+are named by the shape of the picture, or by what it shows.
 """
 
 # ruff: noqa: F401

@@ -44,18 +44,18 @@ def run_figure(
         clip: limit of the gradient norms.
         baselines: level lines in the k-NN panel, {"raw pixels": 28.0}, in percent.
     """
-    losses = named(log, LOSSES) | {"ln K": math.log(n_prototypes), "entropy floor": floor}
+    losses = labelled(log, LOSSES) | {"ln K": math.log(n_prototypes), "entropy floor": floor}
     panels = {
         "DINO (nats)": losses,
-        "k-NN (%)": named(log, {"knn": "k-NN"}) | dict(baselines or {}),
-        "gradient norm": named(log, NORMS) | {"limit": clip},
+        "k-NN (%)": labelled(log, {"knn": "k-NN"}) | dict(baselines or {}),
+        "gradient norm": labelled(log, NORMS) | {"limit": clip},
     }
     figure = lines_figure(panels, xlabel="iteration", log=["gradient norm"])
     figure.axes[0].set_ylim(0, None)
     return figure
 
 
-def named(log: Log, names: Mapping[str, str]) -> dict[str, tuple[list[int], list[float]]]:
+def labelled(log: Log, names: Mapping[str, str]) -> dict[str, tuple[list[int], list[float]]]:
     """Of each name that is logged the line, under its label."""
     found = {label: log[name] for name, label in names.items() if name in log}
     return {label: ([i for i, _ in line], [v for _, v in line]) for label, line in found.items()}

@@ -3,7 +3,6 @@
 import math
 
 import matplotlib.pyplot as plt
-import pytest
 
 from dinolite_course.figures.live import LiveFigure, run_figure
 
@@ -47,9 +46,3 @@ def test_the_widget_is_a_fixed_text_until_something_is_drawn() -> None:
     assert live.words.layout.display == "none" and not plt.get_fignums()
     assert live._repr_mimebundle_()["text/plain"] == "live figure: a run"
     assert "image/png" in live._repr_mimebundle_()
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
