@@ -17,9 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
 from dinolite.parallel import barrier, broadcast_object, is_main, rank, world_size
@@ -28,7 +26,7 @@ META, SUMS = "meta.json", ".sha256"
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written or read; the message says what to do."""
+    """The folder of a run, or a checkpoint in it, cannot be used; the message says what to do."""
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -49,6 +47,9 @@ def save_checkpoint(
         CheckpointError: it could not be written (disk full, no permission); earlier ones are
             untouched and nothing half-written stays.
     """
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
     place = run / "ckpt" / f"{iteration:07d}"
     temporary = run / "ckpt" / f"writing-{iteration:07d}"
     try:
@@ -80,7 +81,7 @@ def save_checkpoint(
 
 
 def replace_folder(place: Path, temporary: Path) -> None:
-    """The provisional folder takes the name of the other, which is gone."""
+    """Put the temporary folder in its final place, instead of what was there."""
     shutil.rmtree(place, ignore_errors=True)
     os.replace(temporary, place)
     sync(place.parent)
@@ -98,7 +99,7 @@ def write_sums(place: Path) -> None:
 
 def first_cause(error: BaseException) -> str:
     """The sentence that matters of an error that wraps others."""
-    if isinstance(error, dcp.CheckpointException) and error.failures:
+    if hasattr(error, "failures") and error.failures:  # of torch.distributed.checkpoint
         error = next(iter(error.failures.values()))[0]
     while error.__cause__ is not None:
         error = error.__cause__
@@ -177,6 +178,9 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
     Raises:
         CheckpointError: the files are damaged, or do not fit this model.
     """
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
     model_state, optimizer_state = get_state_dict(model, optimizer)
     state = {"model": model_state, "optimizer": optimizer_state}
     try:

@@ -133,6 +133,9 @@ def recipes() -> None:
         typer.echo(f"{name}\n{recipe_header(name)}\n")
 
 
+MISSING = "is not installed; from a clone: pip install -e '.[course]'"
+
+
 @app.command()
 def lab(
     folder: Annotated[Path, typer.Argument(help="Folder with notebooks.")] = Path("lessons"),
@@ -143,7 +146,7 @@ def lab(
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; start `dinolite lab` where lessons/ is")
     if find_spec("jupyterlab") is None:
-        raise ValueError("JupyterLab is not installed; from a clone: pip install -e '.[course]'")
+        raise ValueError(f"JupyterLab {MISSING}")
     root = hasattr(os, "geteuid") and os.geteuid() == 0  # as in most containers
     settings = ["ip=127.0.0.1", f"port={port}", "allow_remote_access=False", f"root_dir={folder}"]
     settings += ["max_body_size=33554432", "max_buffer_size=33554432"]  # of an upload, in bytes
@@ -213,10 +216,10 @@ def solved_exercises() -> list[str]:
 
     try:
         found = [line for e in entry_points(group="dinolite.exercises") for line in e.load()()]
-    except ImportError:  # its package is there, and what it needs is not
-        found = []
+    except ModuleNotFoundError as error:  # the course is there, and a package that it needs is not
+        raise ValueError(f"{error.name} {MISSING}") from None
     if not found:
-        raise ValueError("no course is installed here; from a clone: pip install -e '.[course]'")
+        raise ValueError(f"the course {MISSING}")
     return found
 
 

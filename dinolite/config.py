@@ -435,7 +435,7 @@ def explain(error: Any) -> str:
 
 def section_type(annotation: Any) -> type[BaseModel]:
     """The group of settings in an annotation such as `Schedule | None`."""
-    return next(t for t in (annotation, *get_args(annotation)) if issubclass(t, BaseModel))
+    return next(t for t in (annotation, *get_args(annotation)) if hasattr(t, "model_fields"))
 
 
 def did_you_mean(word: str, names: Sequence[str]) -> str:
@@ -455,7 +455,7 @@ def impossible_combinations(config: Config) -> list[str]:
 
 def check_model(config: Config) -> Iterator[str]:
     s, d, batch = config.student, config.dino, config.train.batch_size_per_gpu
-    # The constructors refuse these, too; here they are told together with all other mistakes.
+    # Constructors refuse these, too; here, so that all mistakes are told at once.
     if s.embed_dim is not None and s.num_heads is not None and s.embed_dim % (4 * s.num_heads):
         yield (
             f"student.embed_dim = {s.embed_dim} must be a multiple of 4 x student.num_heads = "
@@ -465,8 +465,10 @@ def check_model(config: Config) -> Iterator[str]:
     given = [period is not None for period in (low, high)]
     if any(given) if s.pos_embed_rope_base is not None else not all(given):
         yield (
-            f"student.pos_embed_rope_base = {s.pos_embed_rope_base}, min_period = {low}, "
-            f'max_period = {high}: give the base, or both periods and base = "none"'
+            f"student.pos_embed_rope_base = {s.pos_embed_rope_base}, "
+            f"student.pos_embed_rope_min_period = {low}, "
+            f"student.pos_embed_rope_max_period = {high}: "
+            f'give the base, or both periods and base = "none"'
         )
     if d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed:
         yield "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true"
@@ -547,7 +549,8 @@ def check_schedules(config: Config) -> Iterator[str]:
             yield f"{name} needs {n} iterations, train.iterations = {total}"
     if max(momentum.start, momentum.peak, momentum.end or 0) > 1:
         yield (
-            f"teacher.momentum goes from {momentum.peak} to {momentum.end}; it must stay in [0, 1]"
+            f"teacher.momentum: start = {momentum.start}, peak = {momentum.peak}, end = "
+            f"{momentum.end}; all must be in [0, 1]"
         )
     if temp.peak <= 0 or temp.end == 0 or (temp.warmup > 0 and temp.start <= 0):
         yield "teacher.temp must be above 0 at every iteration"

@@ -110,7 +110,8 @@ class RunLog:
     """Writes `metrics.jsonl` and TensorBoard files in a run's folder, and shows how far it is.
 
     A resumed run cuts off the lines after its start: they are written again. Only the main
-    process writes and shows; `last` has the last value of every number on all of them.
+    process writes and shows; `last` has the last value of every number written (`knn` is written on
+    the main process only).
 
     Args:
         show: "bar" moves a progress bar, "lines" prints a line for each line of the file.

@@ -18,9 +18,6 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 
 from dinolite.config import Config
 
@@ -56,8 +53,10 @@ def rank() -> int:
 
 def is_main() -> bool:
     """Is this the process that writes files and prints? Before the group is joined and after it was
-    left, torchrun's RANK tells."""
-    return (rank() if is_enabled() else int(os.environ.get("RANK", 0))) == 0
+    left, torchrun's RANK tells (without WORLD_SIZE there is no group to join)."""
+    if not is_enabled() and "WORLD_SIZE" in os.environ:
+        return int(os.environ.get("RANK", 0)) == 0
+    return rank() == 0
 
 
 def global_batch_size(config: Config) -> int:
@@ -183,6 +182,9 @@ def shard(networks: Iterable[nn.Module], device: torch.device, bfloat16: bool) -
     """
     if world_size() == 1:
         return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
     if device.type == "cpu" and not can_shard_on_cpu():
         raise ValueError(
             f'train.parallel = "fsdp2" on the CPU needs a torch newer than {torch.__version__}; '
@@ -203,8 +205,7 @@ def shard(networks: Iterable[nn.Module], device: torch.device, bfloat16: bool) -
 
 def reshard(module: nn.Module, inputs: object, output: object) -> None:
     """A forward hook: each process keeps its share of the module alone."""
-    assert isinstance(module, FSDPModule)
-    module.reshard()
+    module.reshard()  # type: ignore[operator]
 
 
 def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
@@ -222,7 +223,7 @@ def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tens
 
 def full_tensor(x: Tensor) -> Tensor:
     """A tensor of which every process has a share, gathered; all processes must call this."""
-    return x.full_tensor() if isinstance(x, DTensor) else x
+    return x.full_tensor() if hasattr(x, "full_tensor") else x
 
 
 def full_state_dict(module: nn.Module) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from dinolite.data.loaders import seed_of
 from dinolite.data.photographs import photographs
 from dinolite.data.scenes import make_scenes
 from dinolite.eval.features import (
+    as_grey,
     extract_features,
     extract_patches,
     pixel_features,
@@ -320,9 +321,7 @@ def example_pictures(config: Config, side: int) -> Tensor:
         return squares(evenly(load_pictures(d.dataset, "test", d.image_size), 4), side)
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])
-    if d.grey:
-        images = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
-    return images
+    return as_grey(images) if d.grey else images
 
 
 PAGE = """<!doctype html>

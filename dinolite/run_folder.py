@@ -34,10 +34,10 @@ from dinolite.checkpointer import (
 )
 from dinolite.config import Config, load_config, to_toml
 from dinolite.data.datasets import PictureDataset
-from dinolite.models.pretrained import save_backbone
+from dinolite.models.pretrained import TEACHER, save_backbone
 from dinolite.parallel import barrier, global_batch_size, is_main
 
-CONFIG, TEACHER, SKIPPED = "config.toml", "teacher.safetensors", "skipped.txt"
+CONFIG, SKIPPED = "config.toml", "skipped.txt"
 LOCK = ".lock"
 PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock for about 5
 BATCH = "global_batch_size"  # in a checkpoint's `meta.json`

@@ -146,14 +146,14 @@ def test_each_command_explains_itself(command: str) -> None:
     ("arguments", "said"),
     [
         (["lab", "."], "JupyterLab is not installed; from a clone: pip install -e '.[course]'"),
-        (["check", "--exercises"], "no course is installed here"),
+        (["check", "--exercises"], "einops is not installed; from a clone: pip install -e"),
     ],
 )
 def test_without_the_extra_course_its_commands_say_so(
     arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> None:
-        raise ModuleNotFoundError("No module named 'einops'")
+        raise ModuleNotFoundError("No module named 'einops'", name="einops")
 
     monkeypatch.setattr("dinolite.cli.find_spec", lambda name: None)
     monkeypatch.setattr("importlib.metadata.EntryPoint.load", gone)

@@ -182,7 +182,7 @@ def make_mosaics(n: int, split: str, seed: int, size: int = 96) -> Scenes:
     """n mosaics of `size` x `size` pixels: 1 to 6 regions, each from another window of that split.
 
     A region is what lies nearest to one of as many random points. Labels: the photograph that
-    covers most; masks: the photograph of each pixel (index into `windows.CLASSES`) + 1, as in
+    covers most; masks: the photograph of each pixel (index into `photographs.CLASSES`) + 1, as in
     scenes, but no pixel is background. Same arguments, same mosaics.
 
     Raises:

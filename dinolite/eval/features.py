@@ -62,10 +62,11 @@ def extract_features(
         ValueError: no pictures, pictures of several sizes without `size`, or a size that the
             patches do not divide.
     """
-    parts = [
-        (out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1))
-        for out, _ in outputs(backbone, images, batch_size, size, mean, std)
-    ]
+    with evaluating(backbone):
+        parts = [
+            (out["x_norm_clstoken"].float(), out["x_norm_patchtokens"].float().mean(dim=1))
+            for out, _ in outputs(backbone, images, batch_size, size, mean, std)
+        ]
     return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -82,10 +83,11 @@ def extract_patches(
 
     Arguments and errors as in `extract_features`. All n maps are kept in memory.
     """
-    parts = [
-        out["x_norm_patchtokens"].float().mT.unflatten(2, grid)  # [B, D, h, w]
-        for out, grid in outputs(backbone, images, batch_size, size, mean, std)
-    ]
+    with evaluating(backbone):
+        parts = [
+            out["x_norm_patchtokens"].float().mT.unflatten(2, grid)  # [B, D, h, w]
+            for out, grid in outputs(backbone, images, batch_size, size, mean, std)
+        ]
     return torch.cat(parts)
 
 
@@ -102,10 +104,9 @@ def outputs(
     if size is not None and (size < 1 or size % p != 0):
         raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
     device = next(backbone.parameters()).device
-    with evaluating(backbone):
-        for batch in picture_batches(images, batch_size, size):
-            x = preprocess(batch.to(device), mean, std)
-            yield backbone(x, is_training=True), (x.shape[2] // p, x.shape[3] // p)
+    for batch in picture_batches(images, batch_size, size):
+        x = preprocess(batch.to(device), mean, std)
+        yield backbone(x, is_training=True), (x.shape[2] // p, x.shape[3] // p)
 
 
 @contextmanager
@@ -179,3 +180,9 @@ def square(picture: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor, "1 3 sid
     short = min(picture.shape[1:])
     top, left = ((length - short) // 2 for length in picture.shape[1:])
     return scaled(picture[None, :, top : top + short, left : left + short], side)
+
+
+def as_grey(pictures: UInt8[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B 3 H W"]:
+    """The mean of the three channels in each of them, rounded."""
+    mean = pictures.float().mean(1, keepdim=True).round()
+    return mean.to(torch.uint8).expand(-1, 3, -1, -1)

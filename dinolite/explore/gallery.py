@@ -25,11 +25,12 @@ from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, load_config
 from dinolite.data.datasets import find_pictures
 from dinolite.data.decoding import SUFFIXES, UnreadablePicture, read_picture, show_path
 from dinolite.data.photographs import photographs
-from dinolite.eval.features import preprocess, square
+from dinolite.eval.features import as_grey, preprocess, square
 from dinolite.eval.segmentation import pixel_patches
 from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata
 from dinolite.models.vision_transformer import DinoVisionTransformer
 from dinolite.run_folder import CONFIG
+from dinolite.viz.attention import attention_grid
 from dinolite.viz.similarity import similarity_map
 
 UNTRAINED, PIXELS = "untrained", "raw pixels"
@@ -81,18 +82,16 @@ class NetSource:
         self, picture: UInt8[Tensor, "3 H W"], layer: int, row: int, column: int
     ) -> Float[Tensor, "heads h w"]:
         """One row of the attention table of a block, without CLS and storage tokens."""
-        x = self.prepared(picture)
-        first = 1 + self.net.n_storage_tokens
-        h, w = (side // self.patch_size for side in x.shape[2:])
+        x, p = self.prepared(picture), self.patch_size
+        h, w = x.shape[2] // p, x.shape[3] // p
+        query = 1 + self.net.n_storage_tokens + row * w + column
         table = self.net.get_attention_maps(x, [layer])[0][0]  # [heads, T, T]
-        return table[:, first + row * w + column, first:].unflatten(1, (h, w)).float()
+        return attention_grid(table, (h, w), query).float()
 
     def prepared(self, picture: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "1 3 H W"]:
         """The picture as the net was trained to read it."""
-        if self.grey:
-            mean = picture.float().mean(0, keepdim=True)
-            picture = mean.round().to(torch.uint8).expand(3, -1, -1)
-        return preprocess(picture[None], self.mean, self.std)
+        pictures = as_grey(picture[None]) if self.grey else picture[None]
+        return preprocess(pictures, self.mean, self.std)
 
     def untrained(self) -> NetSource:
         """The same net with start values, seed 0."""
@@ -105,7 +104,7 @@ class NetSource:
 
 @dataclass(eq=False)
 class PixelSource:
-    """Patches as the pixels they are made of, less their mean over the picture."""
+    """Patches as the pixels they are made of."""
 
     patch_size: int
     layers: int = 1

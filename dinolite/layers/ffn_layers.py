@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Mlp(nn.Module):
-    """fc2(GELU(fc1(x))), the inner width being dim x ratio."""
+    """fc2(GELU(fc1(x))), the inner width being `hidden`."""
 
     def __init__(self, dim: int, hidden: int, bias: bool = True) -> None:
         super().__init__()

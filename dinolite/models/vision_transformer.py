@@ -5,6 +5,7 @@ DINOv3 Sec. 3.2, Table 2 and Fig. 16a; official `models/vision_transformer.py`, 
 attention, and `models/__init__.py::build_model`; vit_tiny is none of Meta's sizes.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -70,6 +71,8 @@ class DinoVisionTransformer(nn.Module):
         ValueError: a size is below 1, or a name is unknown.
         TypeError: there is no such argument.
     """
+
+    __signature__ = inspect.signature(Architecture)  # what help() shows
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()

@@ -4,8 +4,8 @@ somebody stopped it. In both cases nothing that was learnt is lost.
 NaN: the loss terms and gradient norms of every step are looked at, and the optimiser does not take
 a step with one that is not finite. A GPU is not waited for: a flag on the device makes the fused
 optimiser skip this and all later steps, and is read when the log is written. Then `failed/` keeps
-what `train.replay` needs to take that step again. (The official code steps anyway and stops at the
-third such iteration.)
+what `train.train.replay` needs to take that step again. (The official code steps anyway and stops
+at the third such iteration.)
 
 Ctrl-C and SIGTERM: the step under way is finished, a checkpoint is written, then the run ends. The
 second signal of the same kind acts at once.

@@ -10,11 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dinolite.config import GramConfig
-from dinolite.models.pretrained import load
 
 
 def load_backbone(backbone: nn.Module, name_or_path: str) -> None:
     """Fill a backbone from released or own weights; every key must fit."""
+    from dinolite.models.pretrained import load
+
     backbone.load_state_dict(load(name_or_path).state_dict())
 
 

@@ -37,7 +37,7 @@ from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import get_params_groups, set_rates
 from dinolite.train.ssl_meta_arch import SSLMetaArch
 
-INIT, STEP = 0, 4  # streams of random numbers, see `seed_of`
+INIT, STEP = 0, 4  # streams of random numbers; `data/loaders.py` has the others
 
 
 @dataclass
@@ -122,20 +122,21 @@ def run_loop(
         clock.lap("data")
         means.update(train_step(state, batch))  # summed on the device, not read back
         done = state.iteration
-        logs = is_due(done, config.train.log_every, total)
-        evaluates = is_due(done, config.evaluation.eval_period_iterations, total)
-        saves = is_due(done, config.checkpointing.period, total)
-        # Several processes must agree on a stop; asking each other at every step would cost time.
-        signal = stop.received() if logs or world_size == 1 else 0
-        if logs or evaluates or saves or signal:
+        log_due = is_due(done, config.train.log_every, total)
+        evaluation_due = is_due(done, config.evaluation.eval_period_iterations, total)
+        save_due = is_due(done, config.checkpointing.period, total)
+        if log_due or evaluation_due or save_due:
             state.guard.check()  # CPU-GPU synchronisation: all steps so far are done
         clock.lap("compute")
-        if logs:
+        if log_due:
             used = state.schedules.at(done - 1)._asdict()
             log.write(done, means.flush() | floors | used | clock.flush())
-        if evaluates:
+        if evaluation_due:
             evaluate(state, monitor, log)
-        if saves or signal:
+        # Several processes must agree on a stop; asking each other at every step would cost time.
+        signal = stop.received() if log_due or world_size == 1 else 0
+        if save_due or signal:
+            state.guard.check()
             save(folder, config, done, state.model, state.optimizer)
         if signal and done < total:
             raise RunStopped(done, signal)
@@ -175,7 +176,7 @@ class TrainResult:
     folder: Path
     iterations: int
     last: dict[str, float]
-    """The last logged numbers; `knn` is there if the data set has labels."""
+    """The last logged numbers; `knn` on the main process only, if the data set has labels."""
 
 
 def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> TrainResult:

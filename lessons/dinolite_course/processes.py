@@ -110,7 +110,7 @@ def bytes_held(state: TrainState) -> dict[str, float]:
     """Bytes on this process by part."""
 
     def size(tensors: Iterable[Tensor]) -> float:
-        local = (x.to_local() if isinstance(x, parallel.DTensor) else x for x in tensors)
+        local = (x.to_local() if hasattr(x, "to_local") else x for x in tensors)
         return float(sum(x.numel() * x.element_size() for x in local))
 
     student = list(state.model.student.parameters())

@@ -33,6 +33,7 @@ from dinolite.data import loaders, photographs, scenes
 from dinolite.eval import features, knn, linear, segmentation
 from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
+from dinolite_course.measures import sgd_probe
 from sklearn import cluster, linear_model, metrics, neighbors
 
 # %% [markdown]
@@ -462,7 +463,7 @@ for name, (x, q) in seen.items():
     forms = {"plain": (x, q), "divided": (x / scale, q / scale)}
     forms["whitened"] = whitened(x, q)
     for form, (x, q) in forms.items():
-        steps = linear.sgd_probe(x, train_y, iterations=300)
+        steps = sgd_probe.sgd_probe(x, train_y, iterations=300)
         behind = exact - steps.accuracy(q, test_y)
         print(f"{name:10} {form:9} within 5 points of ridge: {behind < 0.05}")
 

@@ -15,9 +15,8 @@ from dinolite.eval.linear import (
     held_out_tenth,
     ridge_probe,
     ridge_solutions,
-    sgd_probe,
-    sgd_step,
 )
+from dinolite_course.measures.sgd_probe import sgd_probe, sgd_step
 
 
 def data(n: int = 60, D: int = 5, C: int = 3) -> tuple[Tensor, Tensor]:
