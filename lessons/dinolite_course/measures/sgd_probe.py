@@ -1,5 +1,5 @@
-"""A linear probe trained by SGD over a grid of learning rates, as papers report it; the package's own
-is in closed form (`dinolite.eval.linear`).
+"""A linear probe trained by SGD over a grid of learning rates, as papers report it; the one of the
+package is in closed form (`dinolite.eval.linear`).
 
 DINOv3 Sec. 6.2.1, App. D.7; official `eval/linear.py`. The learning rate is chosen on a held-out
 tenth of the training features, never on the test set (the official code chooses on it).
