@@ -52,7 +52,10 @@ SHORT = [
 FOR_ONE = {"official_vit7b_gram": ["gram.it_load_ema_teacher=1"]}
 """What a recipe must have beside it, to be so short."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("bash") is None, reason="the pages are read by a shell"),
+]
 
 NOT_RUN = {
     r"conda .*": "there is no conda here; test_environment.py reads environment.yml",

@@ -12,7 +12,7 @@ from dinolite.config import load_config
 from dinolite.parallel import can_shard_on_cpu
 from dinolite_course import processes
 from dinolite_course.processes import difference, pictures, rehearse, with_processes
-from tests.tiny_run import TINY
+from tests.tiny_run import QUICK
 
 # --- starting processes ---
 
@@ -81,7 +81,7 @@ def test_the_command_names_no_place_of_this_machine() -> None:
 
 # --- the first steps of a recipe ---
 
-SHARED = [*TINY, "train.device=cpu", "dino.koleo_loss_distributed=true", "data.dataset=scenes"]
+SHARED = [*QUICK, "train.device=cpu", "dino.koleo_loss_distributed=true"]
 SHARED += ["optim.lr.warmup=0"]
 
 
