@@ -183,7 +183,7 @@ def parts(tokens: Tensor, R: int) -> tuple[Tensor, ...]:
 
 
 def forward(net: DinoVisionTransformer, images: Tensor) -> Tensor:
-    out = net.forward_features(images)
+    out: Any = net.forward_features(images)
     cls = out["x_norm_clstoken"][:, None]
     return torch.cat([cls, out["x_storage_tokens"], out["x_norm_patchtokens"]], dim=1)
 
@@ -449,8 +449,9 @@ def ready(image: Tensor, kind: str) -> Tensor:
 
 def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
     kept = {"rope_embed.periods", "teacher.periods"}
-    return {name: w.to(torch.float32 if name in kept else torch.bfloat16)
-            for name, w in state.items()}  # fmt: skip
+    return {
+        name: w.to(torch.float32 if name in kept else torch.bfloat16) for name, w in state.items()
+    }
 
 
 def gap_of(x: Tensor) -> Tensor:
