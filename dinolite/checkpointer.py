@@ -48,7 +48,6 @@ def save_checkpoint(
             untouched and nothing half-written stays.
     """
     import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.state_dict import get_state_dict
 
     place = run / "ckpt" / f"{iteration:07d}"
     temporary = run / "ckpt" / f"writing-{iteration:07d}"
@@ -59,10 +58,8 @@ def save_checkpoint(
             text = {"iteration": iteration, "processes": world_size(), **meta}
             (temporary / META).write_text(json.dumps(text, indent=1), "utf8")
         barrier()
-        model_state, optimizer_state = get_state_dict(model, optimizer)
         with quiet():
-            state = {"model": model_state, "optimizer": optimizer_state}
-            dcp.save(state, checkpoint_id=temporary)
+            dcp.save(contents(model, optimizer), checkpoint_id=temporary)
         write_sums(temporary)
         barrier()
         if is_main():
@@ -78,6 +75,14 @@ def save_checkpoint(
         ) from error
     barrier()
     return place
+
+
+def contents(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """What a checkpoint holds of both, under names that hold for any number of processes."""
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
+    model_state, optimizer_state = get_state_dict(model, optimizer)
+    return {"model": model_state, "optimizer": optimizer_state}
 
 
 def replace_folder(place: Path, temporary: Path) -> None:
@@ -179,15 +184,14 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
         CheckpointError: the files are damaged, or do not fit this model.
     """
     import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+    from torch.distributed.checkpoint.state_dict import set_state_dict
 
-    model_state, optimizer_state = get_state_dict(model, optimizer)
-    state = {"model": model_state, "optimizer": optimizer_state}
+    state = contents(model, optimizer)
     try:
         with quiet():
             dcp.load(state, checkpoint_id=place)
         set_state_dict(
-            model, optimizer, model_state_dict=model_state, optim_state_dict=optimizer_state
+            model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
         )
         return read_meta(place)
     except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:

@@ -91,7 +91,7 @@ def test_all_mistakes_at_once() -> None:
         (["crops.gram_teacher_no_distortions=true"], "needs crops.gram_teacher_crops_size"),
         (["gram.use_loss=true", "gram.it_load_ema_teacher=900"], "is not before"),
         (["optim.lr.warmup=1000"], "optim.lr needs 1000 iterations"),
-        (["teacher.momentum.peak=1.5"], "must stay in [0, 1]"),
+        (["teacher.momentum.peak=1.5"], "peak = 1.5, end = None; all must be in [0, 1]"),
         (["teacher.temp.peak=0.0"], "teacher.temp must be above 0"),
         (["train.batch_size_per_gpu=1"], "leaves KoLeo without"),
         (["dino.koleo_distributed_loss_group_size=16"], "dino.koleo_loss_distributed = true"),

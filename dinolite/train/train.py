@@ -111,12 +111,10 @@ def run_loop(
     """Steps, log, k-NN and checkpoints until the last iteration."""
     config, total = state.config, state.config.train.iterations
     rank, world_size = parallel.rank(), parallel.world_size()
-    floors = entropy_floors(config, world_size)
     if state.iteration == 0:
         evaluate(state, monitor, log)
-    batches = ssl_batches(
-        data, config, state.device, start=state.iteration, rank=rank, world_size=world_size
-    )
+    who = {"rank": rank, "world_size": world_size}
+    batches = ssl_batches(data, config, state.device, start=state.iteration, **who)
     means, clock = RunningMeans(), StepClock(parallel.global_batch_size(config), state.device)
     for batch in batches:
         clock.lap("data")
@@ -130,10 +128,11 @@ def run_loop(
         clock.lap("compute")
         if log_due:
             used = state.schedules.at(done - 1)._asdict()
+            floors = entropy_floors(config, world_size)
             log.write(done, means.flush() | floors | used | clock.flush())
         if evaluation_due:
             evaluate(state, monitor, log)
-        # Several processes must agree on a stop; asking each other at every step would cost time.
+        # Several processes must agree on a stop: asked seldom, since asking costs time.
         signal = stop.received() if log_due or world_size == 1 else 0
         if save_due or signal:
             state.guard.check()
