@@ -133,7 +133,7 @@ def shares(state: TrainState) -> dict[str, int]:
     """Bytes on this process, by part."""
 
     def size(tensors: Any) -> int:
-        local = (x.to_local() if isinstance(x, parallel.DTensor) else x for x in tensors)
+        local = (x.to_local() if hasattr(x, "to_local") else x for x in tensors)
         return sum(x.numel() * x.element_size() for x in local)
 
     moments = [v for s in state.optimizer.state.values() for n, v in s.items() if n != "step"]
