@@ -43,6 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return here, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
     here, said = finished
     run = here / "a run"
@@ -61,6 +62,7 @@ def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
     assert page.count("<img alt=") == 5 and "folder" not in page.split("<table>")[0].lower()
 
 
+@pytest.mark.slow
 def test_skipped_files_are_counted_and_named(finished: tuple[Path, str]) -> None:
     here, said = finished
     assert "2 files were skipped" in said
@@ -69,6 +71,7 @@ def test_skipped_files_are_counted_and_named(finished: tuple[Path, str]) -> None
     assert any("bad.jpg" in s for s in named)
 
 
+@pytest.mark.slow
 def test_eval_and_show_can_be_called_again(finished: tuple[Path, str]) -> None:
     here, _ = finished
     again = dinolite("eval", "a run", "--data", "folder:photos", cwd=here)
@@ -78,6 +81,7 @@ def test_eval_and_show_can_be_called_again(finished: tuple[Path, str]) -> None:
     assert shown.returncode == 0 and (here / "a run" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(finished: tuple[Path, str]) -> None:
     here, _ = finished
     before = (here / "a run" / "metrics.jsonl").read_text()

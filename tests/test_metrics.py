@@ -19,6 +19,7 @@ LINE = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_a_run_without_a_terminal_prints_a_line_every_log_step(tmp_path: Path) -> None:
     """As in `dinolite train demo | cat`, and while it runs, not at its end."""
     changes = ["train.iterations=60", "train.log_every=20", "evaluation.eval_period_iterations=40"]

@@ -35,6 +35,8 @@ from tests.processes import together
 from tests.tiny_run import TINY
 from tools.plan_memory import memory
 
+pytestmark = pytest.mark.slow  # six processes
+
 B, STEPS, CUT = 8, 6, 3
 KINDS = ["ddp", "fsdp2"] if parallel.can_shard_on_cpu() else ["ddp"]
 WAYS = ["one -> ddp", "one -> fsdp2", "ddp -> fsdp2", "fsdp2 -> ddp"]

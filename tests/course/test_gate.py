@@ -55,6 +55,7 @@ def command(*words: str, folder: Path) -> int:
     return lessons.main([*words, "--folder", str(folder)])
 
 
+@pytest.mark.slow
 def test_a_rebuild_writes_the_same_bytes(tmp_path: Path) -> None:
     folder = tmp_path / "less ons"
     notebook = lesson(folder)

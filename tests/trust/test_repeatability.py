@@ -16,6 +16,8 @@ from tests.processes import dinolite
 from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
 
+pytestmark = pytest.mark.slow
+
 RUN = [
     *QUICK,
     "train.iterations=6",
