@@ -113,8 +113,8 @@ def run_loop(
     rank, world_size = parallel.rank(), parallel.world_size()
     if state.iteration == 0:
         evaluate(state, monitor, log)
-    who = {"rank": rank, "world_size": world_size}
-    batches = ssl_batches(data, config, state.device, start=state.iteration, **who)
+    process = {"rank": rank, "world_size": world_size}
+    batches = ssl_batches(data, config, state.device, start=state.iteration, **process)
     means, clock = RunningMeans(), StepClock(parallel.global_batch_size(config), state.device)
     for batch in batches:
         clock.lap("data")
