@@ -214,7 +214,8 @@ class OptimConfig(Section):
     """Iterations during which the prototypes' learning rate is 0."""
     scaling_rule: Literal["sqrt_wrt_1024", "linear_wrt_256", "off"] = "sqrt_wrt_1024"
     """lr x 4 sqrt(batch / 1024), or x batch / 256; batch = pictures of all processes together."""
-    clip_grad: Positive = 3.0
+    clip_grad: Positive | None = 3.0
+    """Largest gradient norm of the backbone, and of each head; none = not clipped."""
     patch_embed_lr_mult: Weight = 0.2
     layerwise_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     adamw_beta1: Rate = 0.9
@@ -241,8 +242,11 @@ class TrainConfig(Section):
     """torch.compile of every block, on cuda only."""
     parallel: Literal["ddp", "fsdp2"] = "ddp"
     """With several processes: everyone holds all of the model, or a share of every layer."""
+    checkpointing: bool = False
+    """Keep matrix products and attention of the student's blocks, compute the rest once more in the
+    backward pass."""
     checkpointing_full: bool = False
-    """Forget what is inside the student's blocks and compute it again in the backward pass."""
+    """Keep nothing that is inside the student's blocks, compute all of it once more."""
     output_dir: str = "runs/run"
     log_every: Count = 10
 
@@ -262,6 +266,8 @@ class EvaluationConfig(Section):
 class CheckpointingConfig(Section):
     period: Count = 3750
     max_to_keep: Count = 3
+    keep_every: Count | None = None
+    """Checkpoints after every so many iterations are made, too, and never removed."""
 
 
 class Config(Section):

@@ -13,11 +13,13 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from dinolite.config import Config
 
@@ -136,7 +138,7 @@ def parallelize(model: nn.Module, config: Config, device: torch.device) -> nn.Mo
     """
     networks = [n for n in model.children() if isinstance(n, nn.ModuleDict)]  # student, teachers
     for block in model.get_submodule("student.backbone.blocks").children():
-        block.recompute = config.train.checkpointing_full  # type: ignore[assignment]
+        recompute(block, config)
     if config.train.compile and device.type == "cuda":
         for network in networks:
             for block in network.get_submodule("backbone.blocks").children():
@@ -145,6 +147,26 @@ def parallelize(model: nn.Module, config: Config, device: torch.device) -> nn.Mo
         shard(networks, device, uses_bfloat16(config, device))
         return model.to(device)
     return wrap(model.to(device), device)
+
+
+COSTLY = (
+    "mm addmm _scaled_mm _scaled_dot_product_efficient_attention "
+    "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
+    "_scaled_dot_product_cudnn_attention"
+).split()
+"""Matrix products and attention. The official list has no addmm, a product with a bias: its products
+are in fp8. Nor does it need a CPU's attention."""
+
+
+def recompute(block: nn.Module, config: Config) -> None:
+    """Let a block forget what is inside it until the backward pass: all of it, or, which is cheaper
+    to make up for, all but the results of matrix products and attention."""
+    full, selective = config.train.checkpointing_full, config.train.checkpointing
+    block.recompute = full or selective  # type: ignore[assignment]
+    if selective and not full:
+        kept = [getattr(torch.ops.aten, name).default for name in COSTLY]
+        contexts = partial(create_selective_checkpoint_contexts, kept)
+        block.keeping = {"context_fn": contexts}  # type: ignore[assignment]
 
 
 def uses_bfloat16(config: Config, device: torch.device) -> bool:
@@ -208,8 +230,9 @@ def reshard(module: nn.Module, inputs: object, output: object) -> None:
     module.reshard()  # type: ignore[operator]
 
 
-def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Shrink the gradients so that their common norm, over all shares, is at most `max_norm`.
+def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
+    """Shrink the gradients so that their common norm, over all shares, is at most `max_norm`; None
+    leaves them as they are.
 
     Returns:
         the norm as it was before, the same on every process.
@@ -217,7 +240,8 @@ def clip_grad_norm_(parameters: Iterable[nn.Parameter], max_norm: float) -> Tens
     parameters = list(parameters)
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     norm = full_tensor(norm)
-    nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    if max_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
 
 

@@ -43,8 +43,8 @@ PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock f
 BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
 MAY_CHANGE = {
     "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
-    | {"checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
-    "checkpointing": {"period", "max_to_keep"},
+    | {"checkpointing", "checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
+    "checkpointing": {"period", "max_to_keep", "keep_every"},
     "evaluation": {"eval_period_iterations"},
 }
 """Settings that do not change what is learnt."""

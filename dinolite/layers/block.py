@@ -4,7 +4,9 @@ results are added to what was there. In training some samples skip a branch (sto
 DINOv2 Sec. 5 "Efficient stochastic depth"; official `layers/block.py::SelfAttentionBlock`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,10 +25,11 @@ class SelfAttentionBlock(nn.Module):
     and call. The official code drops whole samples, not single residuals, and saves their cost.
 
     With `recompute = True` only the block's input is kept for the backward pass, which computes
-    what was inside once more, with the same samples dropped.
+    what was inside once more, with the same samples dropped; `keeping` lets it keep some of that.
     """
 
     recompute = False
+    keeping: Mapping[str, Any] = MappingProxyType({})  # further arguments of `checkpoint`
 
     def __init__(
         self,
@@ -60,7 +63,9 @@ class SelfAttentionBlock(nn.Module):
         self, x: Float[Tensor, "B T D"], rope: Rope | None = None
     ) -> Float[Tensor, "B T D"]:
         if self.recompute and torch.is_grad_enabled():
-            out: Tensor = checkpoint(self.both_branches, x, rope, use_reentrant=False)
+            out: Tensor = checkpoint(
+                self.both_branches, x, rope, use_reentrant=False, **self.keeping
+            )
             return out
         return self.both_branches(x, rope)
 
