@@ -9,6 +9,8 @@ go on with another number of processes.
 import hashlib
 import json
 import os
+import pickle
+import re
 import shutil
 import sys
 import warnings
@@ -17,12 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dinolite.parallel import barrier, broadcast_object, is_main, rank, world_size
 
 META, SUMS = "meta.json", ".sha256"
+CONTENTS = ".metadata"  # of torch.distributed.checkpoint: the names of what a checkpoint holds
 
 
 class CheckpointError(RuntimeError):
@@ -36,9 +40,16 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def save_checkpoint(
-    run: Path, iteration: int, model: nn.Module, optimizer: Optimizer, keep: int, **meta: Any
+    run: Path,
+    iteration: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    keep: int,
+    keep_every: int | None = None,
+    **meta: Any,
 ) -> Path:
-    """Write `ckpt/NNNNNNN` after `iteration` steps, then remove all but the newest `keep`.
+    """Write `ckpt/NNNNNNN` after `iteration` steps, then remove all but the newest `keep` and those
+    of a multiple of `keep_every` steps (the official code keeps them as copies, `NNNNNNN_keep`).
 
     Beside the data lie `meta.json` and one list of checksums per process, as `sha256sum` writes
     them.
@@ -65,7 +76,8 @@ def save_checkpoint(
         if is_main():
             replace_folder(place, temporary)
             for old in checkpoints(run)[:-keep]:
-                shutil.rmtree(old)
+                if keep_every is None or int(old.name) % keep_every:
+                    shutil.rmtree(old)
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(run).free / 2**20
@@ -95,7 +107,7 @@ def replace_folder(place: Path, temporary: Path) -> None:
 def write_sums(place: Path) -> None:
     """Each process: the checksums of the files it wrote, and all of them on the disk."""
     names = [path.name for path in place.glob(f"__{rank()}_*")]
-    names += [META, ".metadata"] if is_main() else []
+    names += [META, CONTENTS] if is_main() else []
     lines = [f"{sha256(place / name)}  {name}\n" for name in sorted(names)]
     (place / f"{rank()}{SUMS}").write_text("".join(lines), "utf8")
     for name in [*names, f"{rank()}{SUMS}"]:
@@ -178,7 +190,8 @@ def set_aside(place: Path) -> Path:
 
 
 def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...).
+    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...). A Gram
+    teacher that the run did not have when it saved stays as it is.
 
     Raises:
         CheckpointError: the files are damaged, or do not fit this model.
@@ -186,12 +199,16 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import set_state_dict
 
-    state = contents(model, optimizer)
+    state, new = contents(model, optimizer), {}
     try:
+        if not holds_gram_teacher(place):
+            new = {k: v for k, v in state["model"].items() if k.startswith("gram_teacher.")}
+            state["model"] = {k: v for k, v in state["model"].items() if k not in new}
         with quiet():
             dcp.load(state, checkpoint_id=place)
+        whole = state["model"] | new
         set_state_dict(
-            model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
+            model, optimizer, model_state_dict=whole, optim_state_dict=state["optimizer"]
         )
         return read_meta(place)
     except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
@@ -199,6 +216,68 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
             f"checkpoint {place} could not be read: {first_cause(error)}; remove that folder to "
             "continue from the one before"
         ) from error
+
+
+def holds_gram_teacher(place: Path) -> bool:
+    """Did the run of this checkpoint have a Gram teacher?"""
+    return any(name.startswith("model.gram_teacher.") for name in tensors_in(place))
+
+
+def read_teacher(place: Path, part: str) -> dict[str, Tensor]:
+    """The teacher in a checkpoint of ours, or of the official code (also in its sharded evaluation
+    files, which hold the teacher alone), without the rest of it.
+
+    Args:
+        place: the folder with `.metadata`.
+        part: a regular expression for the parts wanted, such as "backbone" or ".*_head".
+
+    Raises:
+        CheckpointError: the files are damaged, or want to run code.
+    """
+    import torch.distributed.checkpoint as dcp
+
+    if (place / META).is_file() and (wrong := damage(place)):
+        raise CheckpointError(f"checkpoint {place} is damaged: {wrong}")
+    tensors = tensors_in(place)
+    prefix = "model.teacher." if "model.teacher.backbone.cls_token" in tensors else "model."
+    wanted = re.compile(rf"{re.escape(prefix)}({part})\.")
+    state = {
+        name: torch.empty(entry.size, dtype=entry.properties.dtype)
+        for name, entry in tensors.items()
+        if wanted.match(name)
+    }
+    try:
+        with quiet():
+            dcp.load(state, checkpoint_id=place)
+    except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
+        reason = first_cause(error)
+        raise CheckpointError(f"checkpoint {place} could not be read: {reason}") from error
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads `.metadata`, a pickle, without running code: of all that a pickle may call, only what
+    describes tensors and files."""
+
+    ALLOWED = re.compile(
+        r"torch\.(Size|[a-z]+\d+\w*|bool)|torch\.serialization\._get_layout|pathlib\.(_local\.)?\w*Path|"
+        r"torch\.distributed\.checkpoint\.(metadata\.[A-Z_]\w+|filesystem\._StorageInfo)"
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if self.ALLOWED.fullmatch(f"{module}.{name}"):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which was refused")
+
+
+def tensors_in(place: Path) -> dict[str, Any]:
+    """Size and type of each tensor in a checkpoint, by its name."""
+    try:
+        with open(place / CONTENTS, "rb") as file:
+            entries = PlainUnpickler(file).load().state_dict_metadata
+    except (pickle.UnpicklingError, EOFError, OSError, AttributeError, ImportError) as error:
+        raise CheckpointError(f"checkpoint {place} could not be read: {error}") from None
+    return {name: entry for name, entry in entries.items() if hasattr(entry, "size")}
 
 
 def read_meta(place: Path) -> dict[str, Any]:

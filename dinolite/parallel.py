@@ -150,12 +150,14 @@ def parallelize(model: nn.Module, config: Config, device: torch.device) -> nn.Mo
 
 
 COSTLY = (
-    "mm addmm _scaled_mm _scaled_dot_product_efficient_attention "
-    "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
-    "_scaled_dot_product_cudnn_attention"
-).split()
-"""Matrix products and attention. The official list has no addmm, a product with a bias: its products
-are in fp8. Nor does it need a CPU's attention."""
+    "mm",
+    "addmm",  # with a bias; the official list has none, its products are in fp8
+    "_scaled_mm",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_cudnn_attention",
+)
 
 
 def recompute(block: nn.Module, config: Config) -> None:

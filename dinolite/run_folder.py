@@ -1,6 +1,7 @@
 """The folder of a run: `config.toml`, `metrics.jsonl`, `ckpt/`, and at the end the published
-backbone, `teacher.safetensors`. One run at a time may write there, with the settings it began with,
-and every record says where it comes from: settings, seed, versions, commit.
+backbone, `teacher.safetensors`, and with its heads, for a run that starts where this one ended,
+`teacher_checkpoint.safetensors`. One run at a time may write there, with the settings it began
+with, and every record says where it comes from: settings, seed, versions, commit.
 
 Same settings, seed, versions and number of threads give the same bits on the same kind of CPU;
 another version, a GPU or another CPU need not. Official: only `config.yaml`, without checks.
@@ -10,7 +11,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dinolite import __version__
@@ -34,7 +35,7 @@ from dinolite.checkpointer import (
 )
 from dinolite.config import Config, load_config, to_toml
 from dinolite.data.datasets import PictureDataset
-from dinolite.models.pretrained import TEACHER, save_backbone
+from dinolite.models.pretrained import HANDOVER, TEACHER, save_backbone, write_safetensors
 from dinolite.parallel import barrier, global_batch_size, is_main
 
 CONFIG, SKIPPED = "config.toml", "skipped.txt"
@@ -43,7 +44,11 @@ PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock f
 BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
 MAY_CHANGE = {
     "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
-    | {"checkpointing", "checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
+    | {
+        "checkpointing",
+        "checkpointing_full",
+        "batch_size_per_gpu",
+    },  # of all processes together it must stay
     "checkpointing": {"period", "max_to_keep", "keep_every"},
     "evaluation": {"eval_period_iterations"},
 }
@@ -91,8 +96,8 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
             )
         remove_leftovers(folder)
         if is_main():
-            head = "".join(f"# {name} {value}\n" for name, value in provenance().items())
-            write_text(folder / CONFIG, f"{head}\n{to_toml(config)}")
+            lines = "".join(f"# {name} {value}\n" for name, value in provenance().items())
+            write_text(folder / CONFIG, f"{lines}\n{to_toml(config)}")
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
     barrier()
@@ -136,14 +141,19 @@ def save(
     folder: Path, config: Config, iteration: int, model: nn.Module, optimizer: Optimizer
 ) -> None:
     """Write a checkpoint with its origin, and the batch of all processes, which must stay."""
-    keep, batch = config.checkpointing.max_to_keep, global_batch_size(config)
-    save_checkpoint(folder, iteration, model, optimizer, keep, **{BATCH: batch}, **origin(config))
+    c, meta = config.checkpointing, {BATCH: global_batch_size(config), **origin(config)}
+    save_checkpoint(folder, iteration, model, optimizer, c.max_to_keep, c.keep_every, **meta)
 
 
-def publish(folder: Path, config: Config, iteration: int, backbone: nn.Module) -> None:
-    """Write the teacher's backbone with its settings, for everyone to read."""
+def publish(folder: Path, config: Config, iteration: int, teacher: Mapping[str, Tensor]) -> None:
+    """Write the teacher with its settings: the backbone alone, for everyone to read, and before it
+    backbone and heads under the official names, to begin another run with."""
     metadata = {"iterations": str(iteration), "dataset": config.data.dataset}
     metadata |= {name: json.dumps(value) for name, value in origin(config).items()}
+    header = {"format": "pt", **metadata, "config": config.student.model_dump_json()}
+    write_safetensors({k: x.contiguous() for k, x in teacher.items()}, folder / HANDOVER, header)
+    start = "backbone."
+    backbone = {k.removeprefix(start): x for k, x in teacher.items() if k.startswith(start)}
     save_backbone(backbone, config.student, folder / TEACHER, metadata)
 
 

@@ -15,6 +15,7 @@ State = Mapping[str, Tensor]
 Names = Callable[[str], list[str]]
 """From the name of one of our tensors to their names of its parts along the first axis; an empty
 list for a tensor that they do not store, because it can be computed."""
+INSERTED = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 ZEROS = "zeros"
 """Instead of a name: they lack this part, because it is zero (the bias of the keys)."""
 
@@ -79,6 +80,20 @@ def renamed(key: str, table: Mapping[str, str]) -> str:
         if ours in key:
             key = key.replace(ours, theirs)
     return key
+
+
+def plain_name(key: str) -> str:
+    """The name of a tensor without what torch.compile, DDP, FSDP and recomputation put into it."""
+    return ".".join(part for part in key.split(".") if part not in INSERTED)
+
+
+def flat_names(tree: Mapping[Any, Any], start: str = "") -> dict[str, Any]:
+    """Dictionaries in dictionaries as one: {"model": {"a": 1}} becomes {"model.a": 1}."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{start}{key}"
+        out |= flat_names(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
 
 
 def unwrapped(state: Mapping[str, Any]) -> State:

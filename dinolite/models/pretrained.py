@@ -17,7 +17,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dinolite.checkpointer import sha256, write_atomically
+from dinolite.checkpointer import (
+    CONTENTS,
+    META,
+    CheckpointError,
+    read_meta,
+    read_teacher,
+    sha256,
+    write_atomically,
+)
 from dinolite.config import StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.models import keymaps
@@ -26,6 +34,7 @@ from dinolite.models.vision_transformer import DinoVisionTransformer, build_back
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 TEACHER = "teacher.safetensors"  # what a run leaves in its folder
+HANDOVER = "teacher_checkpoint.safetensors"  # the same with both heads, for a run that starts there
 SUM = "sha256"  # in the head of files that we write
 
 
@@ -34,14 +43,17 @@ def load(name_or_path: str | Path, *, allow_network: bool = True) -> DinoVisionT
 
     Args:
         name_or_path: a .safetensors, .pth or .pt file (ours, Meta's, timm's or Hugging Face's; the
-            architecture is read from it), the folder of a run, a name in `data/weights`, or a
-            released name such as vit_small_patch16_dinov3_qkvb, which is downloaded once.
+            architecture is read from it), the folder of a run or of one of its checkpoints, a name
+            in `data/weights`, or a released name such as vit_small_patch16_dinov3_qkvb, which is
+            downloaded once.
         allow_network: may it be downloaded? Without, only what was downloaded before is used.
 
     Raises:
         WeightsError (a ValueError): there is no such thing, it cannot be read, or it does not fit.
     """
     name, path = str(name_or_path), Path(name_or_path)
+    if (path / CONTENTS).is_file():
+        return load_from_checkpoint(path)
     own = OWN_WEIGHTS / f"{name}.safetensors"
     if path.is_dir():
         path = path / TEACHER
@@ -87,9 +99,29 @@ def load_published(path: Path) -> DinoVisionTransformer:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
         raise WeightsError(f"{path} holds no settings that dinolite understands: {wrong}") from None
     try:
-        return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
+        state = keymaps.unwrapped(read_state_dict(path))
+        return fitted(config, state, keymaps.meta_names, f"the settings in {path}")
     except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
         raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None
+
+
+def load_from_checkpoint(place: Path) -> DinoVisionTransformer:
+    """The teacher's backbone in a checkpoint of a run, or of the official code's, which has no
+    `meta.json` with the settings: there the shapes tell the architecture.
+
+    Raises WeightsError if the checkpoint cannot be read, or holds no teacher.
+    """
+    try:
+        state = keymaps.unwrapped(read_teacher(place, "backbone"))
+        names = keymaps.recognise(state)
+        meta = read_meta(place) if (place / META).is_file() else {}
+        if "settings" in meta:
+            config = StudentConfig(**meta["settings"]["student"])
+        else:
+            config = infer_architecture(state, names)
+    except (CheckpointError, ValueError) as error:
+        raise WeightsError(f"{place}: {error}") from None
+    return fitted(config, state, names, f"the settings in {place}")
 
 
 def from_meta(name: str | StudentConfig, state_dict: Mapping[str, Any]) -> DinoVisionTransformer:

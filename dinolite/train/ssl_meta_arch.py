@@ -22,6 +22,7 @@ from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.train.ema import update_ema
 from dinolite.train.gram import compared_patches, load_backbone, resize_patches
+from dinolite.train.handover import load_teacher
 from dinolite.train.monitors import entropy, spread
 
 N_GLOBAL = 2  # global crops per picture, as everywhere in the DINO family
@@ -57,8 +58,8 @@ class SSLMetaArch(nn.Module):
         self.config = config
         self.student = build_network(config)
         self.teacher = build_network(config, teacher=True)
-        if config.student.resume_from_teacher_chkpt is not None:
-            load_backbone(self.student["backbone"], config.student.resume_from_teacher_chkpt)
+        start = config.student.resume_from_teacher_chkpt
+        self.started_from = load_teacher(self.student, config, start) if start is not None else ""
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         gram = config.gram

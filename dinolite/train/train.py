@@ -33,6 +33,7 @@ from dinolite.train.early_end import (
     read_failure,
 )
 from dinolite.train.gram import loads_teacher, renews_teacher
+from dinolite.train.handover import tell_start
 from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import get_params_groups, set_rates
 from dinolite.train.ssl_meta_arch import SSLMetaArch
@@ -122,7 +123,7 @@ def run_loop(
         done = state.iteration
         log_due = is_due(done, config.train.log_every, total)
         evaluation_due = is_due(done, config.evaluation.eval_period_iterations, total)
-        save_due = is_due(done, config.checkpointing.period, total)
+        save_due = save_due_after(done, config)
         if log_due or evaluation_due or save_due:
             state.guard.check()  # CPU-GPU synchronisation: all steps so far are done
         clock.lap("compute")
@@ -140,6 +141,12 @@ def run_loop(
         if signal and done < total:
             raise RunStopped(done, signal)
         clock.start()
+
+
+def save_due_after(done: int, config: Config) -> bool:
+    """A checkpoint that stays (`keep_every`) is made whatever the usual period."""
+    c, total = config.checkpointing, config.train.iterations
+    return is_due(done, c.period, total) or is_due(done, c.keep_every or total, total)
 
 
 def is_due(done: int, period: int, total: int) -> bool:
@@ -199,6 +206,7 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         open_run(folder, config, allow_changes)
         state = make_state(config, device)
         state.iteration = resume(folder, state.model, state.optimizer)
+        tell_start(state.model, config, folder, state.iteration)
         data = load_pictures(split="train", **data_settings(config))
         note_skipped(data, folder)
         monitor = KnnMonitor(config, data, device) if parallel.is_main() else None
@@ -210,9 +218,9 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         except NonFiniteError as error:
             parts = state.model, state.optimizer, state.guard
             raise keep_failure(folder, config, *parts, error) from None
-        backbone = teacher_backbone(state)
-        if backbone is not None and parallel.is_main():
-            publish(folder, config, state.iteration, backbone)
+        teacher = parallel.full_state_dict(state.model.teacher)
+        if parallel.is_main():
+            publish(folder, config, state.iteration, teacher)
         parallel.barrier()
     return TrainResult(folder, state.iteration, log.last)
 
