@@ -30,7 +30,8 @@ import dinolite.config
 from dinolite.config import Config, load_config, parse_override, to_toml
 from dinolite.models import pretrained
 from dinolite.models.vision_transformer import build_backbone
-from dinolite.run_folder import save
+from dinolite.parallel import can_shard_on_cpu
+from dinolite.run_folder import publish, save
 from dinolite.train.train import make_state
 from tests import processes
 from tests.commands import ROOT, commands, snippets
@@ -48,9 +49,8 @@ SHORT = [
     "gram.loss_weight_schedule=none",
     "dino.local_loss_weight_schedule={peak=1}",
     "evaluation.max_train=64",
+    *([] if can_shard_on_cpu() else ["train.parallel=ddp"]),
 ]
-FOR_ONE = {"official_vit7b_gram": ["gram.it_load_ema_teacher=1"]}
-"""What a recipe must have beside it, to be so short."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -200,7 +200,7 @@ def small(words: list[str]) -> list[str]:
     """The words of `dinolite`, with small settings if they train."""
     if words[0] != "train":
         return words
-    return [*words, *SHORT, *(x for name in FOR_ONE if name in words for x in FOR_ONE[name])]
+    return [*words, *SHORT]
 
 
 def dinolite_command(words: list[str], desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,10 +442,12 @@ def prepare(text: str, desk: Path, finished: Path, monkeypatch: pytest.MonkeyPat
     """What the command finds before it, where its page says that it is there."""
     if re.match("dinolite (eval|show|explore) runs/|sha256sum", text):
         shutil.copytree(finished, desk / "runs" / "mine")
-    if "official_vit7b_highres" in text:
-        c = load_config("official_vit7b_highres", SHORT).student
-        place = desk / "stage2_teacher.safetensors"
-        pretrained.save_backbone(build_backbone(c, teacher=True), c, place)
+    if "official_vit7b_gram" in text or "official_vit7b_highres" in text:
+        config = load_config("official_vit7b_pretrain", SHORT)
+        state = make_state(config)
+        save(desk / "stage1", config, 200_000, state.model, state.optimizer)
+        (desk / "stage2").mkdir()
+        publish(desk / "stage2", config, 1, state.model.teacher.state_dict())
     if "cifar10 " in text and "download" in text:
         pixels = np.zeros((40, 32, 32, 3), np.uint8)
         made = SimpleNamespace(data=pixels, targets=[0, 1] * 20, classes=["cat", "dog"])

@@ -1,23 +1,29 @@
 """The plan on paper against what small runs really keep."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from dinolite.config import Config, load_config
 from dinolite.data.loaders import generator_of
 from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 from dinolite.layers.block import SelfAttentionBlock
 from dinolite.models.vision_transformer import build_backbone
+from dinolite.parallel import COSTLY
 from dinolite.train.ssl_meta_arch import SSLMetaArch
 from tools.plan_memory import (
     activation_bytes,
     block_bytes,
     memory,
     networks,
+    product_bytes,
     score_bytes,
+    student_tokens,
     table,
     tokens_per_crop,
     traffic,
@@ -96,6 +102,32 @@ def test_what_a_block_keeps(more: tuple[str, ...], low: int) -> None:
     assert more_kept == pytest.approx(4 * T * block_bytes(c, low) + indices, abs=2 * indices)
 
 
+class Products(TorchDispatchMode):
+    """Adds up the bytes of the results of matrix products and attention."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in COSTLY:
+            self.bytes += sum(x.nbytes for x in tree_leaves(out) if isinstance(x, Tensor))
+        return out
+
+
+@pytest.mark.parametrize("low", [4, 2])
+@pytest.mark.parametrize("more", [(), ("student.ffn_layer=swiglu", "student.drop_path_rate=0.5")])
+def test_what_selective_recomputation_keeps(more: tuple[str, ...], low: int) -> None:
+    c, T, counted = small("train.checkpointing=true", *more), 38, Products()
+    backbone = build_backbone(c.student)
+    x, rope = torch.randn(4, T, 64), backbone.rope_embed(H=6, W=6)
+    with counted, torch.autocast("cpu", torch.bfloat16, enabled=low == 2):
+        backbone.blocks[0](x, rope)
+    assert counted.bytes == 4 * T * product_bytes(c, low)
+    tokens, depth = sum(student_tokens(c)), 3
+    full = activation_bytes(small("train.checkpointing_full=true", *more), low)
+    assert activation_bytes(c, low) == full + tokens * depth * product_bytes(c, low)
+
+
 @pytest.mark.parametrize("recompute", ["true", "false"])
 @pytest.mark.parametrize("low", [4, 2])
 def test_what_all_blocks_keep(recompute: str, low: int) -> None:
@@ -158,11 +190,15 @@ def test_a_table_by_hand() -> None:
 def test_the_page_says_what_the_planner_says() -> None:
     page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text("utf8")
 
-    def plan(gpus: int, recompute: str) -> dict[str, float]:
-        changes = [f"train.checkpointing_full={recompute}"]
+    def plan(gpus: int, *changes: str) -> dict[str, float]:
         return memory(load_config("official_vit7b_pretrain", changes), gpus)
 
-    plans = [plan(n, r) for n in (8, 32, 256) for r in ("false", "true")]
+    hows = (
+        "train.checkpointing=false",
+        "train.checkpointing=true",
+        "train.checkpointing_full=true",
+    )
+    plans = [plan(n, how) for n in (8, 32, 256) for how in hows]
     for name in plans[0]:
         cells = " | ".join(f"{p[name] / 2**30:.1f}" for p in plans)
         assert f"| {name} | {cells} |" in page

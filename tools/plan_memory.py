@@ -89,16 +89,29 @@ def block_bytes(config: Config, low: int) -> float:
     return (norms + attention + ffn + scaled + added) * (1 - rate)
 
 
-def activation_bytes(config: Config, low: int) -> float:
-    """Kept by all blocks of the student; with recomputation their inputs, and the insides of one
-    (for the larger of the crop sizes, one at a time)."""
+def product_bytes(config: Config, low: int) -> float:
+    """The results of matrix products and attention in a block, of each token: what selective
+    recomputation keeps beside the input."""
     with torch.device("meta"):
         backbone = build_backbone(config.student)
-    tokens, inside = student_tokens(config), block_bytes(config, low)
-    if not config.train.checkpointing_full:
+    D, block = backbone.embed_dim, backbone.blocks[0]
+    products = [m.out_features for m in block.modules() if isinstance(m, nn.Linear)]
+    kept = low * (sum(products) + D) + 4 * backbone.num_heads  # attention, its log-sums
+    return kept * (1 - config.student.drop_path_rate)
+
+
+def activation_bytes(config: Config, low: int) -> float:
+    """Kept by all blocks of the student; with recomputation their inputs, products and attention if
+    it is selective, and the insides of one (for the larger of the crop sizes, one at a time)."""
+    with torch.device("meta"):
+        backbone = build_backbone(config.student)
+    tokens, inside, c = student_tokens(config), block_bytes(config, low), config.train
+    if not (c.checkpointing_full or c.checkpointing):
         return sum(tokens) * inside * backbone.n_blocks
-    inputs = 4.0 * sum(tokens) * backbone.embed_dim * backbone.n_blocks
-    return inputs + max(tokens) * inside
+    each = 4.0 * backbone.embed_dim
+    if not c.checkpointing_full:
+        each += product_bytes(config, low)
+    return each * sum(tokens) * backbone.n_blocks + max(tokens) * inside
 
 
 def score_bytes(config: Config) -> float:
