@@ -150,7 +150,8 @@ def publish(folder: Path, config: Config, iteration: int, teacher: Mapping[str, 
     backbone and heads under the official names, to begin another run with."""
     metadata = {"iterations": str(iteration), "dataset": config.data.dataset}
     metadata |= {name: json.dumps(value) for name, value in origin(config).items()}
-    header = {"format": "pt", **metadata, "config": config.student.model_dump_json()}
+    student = config.student.model_copy(update={"resume_from_teacher_chkpt": None})
+    header = {"format": "pt", **metadata, "config": student.model_dump_json()}
     write_safetensors({k: x.contiguous() for k, x in teacher.items()}, folder / HANDOVER, header)
     start = "backbone."
     backbone = {k.removeprefix(start): x for k, x in teacher.items() if k.startswith(start)}

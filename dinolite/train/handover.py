@@ -80,8 +80,10 @@ def fill_head(
     Raises:
         WeightsError: it is not; the sentence names the settings that would fit.
     """
-    own = head.state_dict()
-    if {k: x.shape for k, x in own.items()} == {k: x.shape for k, x in tensors.items()}:
+    if broken := [name for name, x in tensors.items() if not x.isfinite().all()]:
+        raise WeightsError(f"the {section}_head in {source} holds NaN or infinity in {broken[0]}")
+    own = {name: x.shape for name, x in head.state_dict().items()}
+    if own == {name: x.shape for name, x in tensors.items()}:
         head.load_state_dict(tensors)
         return
     layers = [x.shape for name, x in tensors.items() if re.fullmatch(r"mlp\..*weight", name)]
