@@ -48,15 +48,11 @@ def save_checkpoint(
     keep_every: int | None = None,
     **meta: Any,
 ) -> Path:
-    """Write `ckpt/NNNNNNN` after `iteration` steps, then remove all but the newest `keep` and those
-    of a multiple of `keep_every` steps (the official code keeps them as copies, `NNNNNNN_keep`).
-
-    Beside the data lie `meta.json` and one list of checksums per process, as `sha256sum` writes
-    them.
+    """Write `ckpt/NNNNNNN` after `iteration` steps, then `remove_old` ones. Beside the data lie
+    `meta.json` and one list of checksums per process, as `sha256sum` writes them.
 
     Raises:
-        CheckpointError: it could not be written (disk full, no permission); earlier ones are
-            untouched and nothing half-written stays.
+        CheckpointError: it could not be written; earlier ones stay, and nothing half-written does.
     """
     import torch.distributed.checkpoint as dcp
 
@@ -64,10 +60,8 @@ def save_checkpoint(
     temporary = run / "ckpt" / f"writing-{iteration:07d}"
     try:
         if is_main():
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
             text = {"iteration": iteration, "processes": world_size(), **meta}
-            (temporary / META).write_text(json.dumps(text, indent=1), "utf8")
+            begin_folder(temporary, json.dumps(text, indent=1))
         barrier()
         with quiet():
             dcp.save(contents(model, optimizer), checkpoint_id=temporary)
@@ -75,9 +69,7 @@ def save_checkpoint(
         barrier()
         if is_main():
             replace_folder(place, temporary)
-            for old in checkpoints(run)[:-keep]:
-                if keep_every is None or int(old.name) % keep_every:
-                    shutil.rmtree(old)
+            remove_old(run, keep, keep_every)
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(run).free / 2**20
@@ -87,6 +79,21 @@ def save_checkpoint(
         ) from error
     barrier()
     return place
+
+
+def begin_folder(temporary: Path, meta: str) -> None:
+    """The folder of a checkpoint, with nothing but its `meta.json`."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    (temporary / META).write_text(meta, "utf8")
+
+
+def remove_old(run: Path, keep: int, keep_every: int | None) -> None:
+    """Leave the newest `keep` checkpoints, and those after a multiple of `keep_every` iterations
+    (which the official code keeps as copies, `N_keep`)."""
+    for old in checkpoints(run)[:-keep]:
+        if keep_every is None or int(old.name) % keep_every:
+            shutil.rmtree(old)
 
 
 def contents(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:

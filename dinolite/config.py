@@ -400,7 +400,7 @@ def check_config(tree: Mapping[str, Any]) -> Config:
     try:
         config, mistakes, wrong = Config.model_validate(dict(tree)), [], set()
     except ValidationError as error:
-        mistakes = [explain(e) for e in error.errors()]
+        mistakes = explain(error, Config)
         wrong = {".".join(map(str, e["loc"][:2])) for e in error.errors()}
         # Wrong settings are put back to their defaults, so that the others can be compared, too.
         try:
@@ -426,17 +426,28 @@ def without_paths(tree: Mapping[str, Any], paths: list[tuple[Any, ...]]) -> dict
     return out
 
 
-def explain(error: Any) -> str:
-    """One sentence for one pydantic error."""
-    dotted = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        model: type[BaseModel] = Config
-        for part in error["loc"][:-1]:
+def explain(error: ValidationError, model: type[BaseModel], whole: str = "") -> list[str]:
+    """A sentence for each mistake that pydantic found.
+
+    Args:
+        model: whose settings they are.
+        whole: what to call a mistake of no single setting, such as JSON that is none.
+    """
+    return [sentence_of(mistake, model, whole) for mistake in error.errors()]
+
+
+def sentence_of(mistake: Any, model: type[BaseModel], whole: str) -> str:
+    """See `explain`."""
+    dotted = ".".join(map(str, mistake["loc"])) or whole
+    if mistake["type"] == "extra_forbidden":
+        for part in mistake["loc"][:-1]:
             model = section_type(model.model_fields[str(part)].annotation)
         names = list(model.model_fields)
-        return f"{dotted} is not a setting" + did_you_mean(str(error["loc"][-1]), names)
-    message = error["msg"].removeprefix("Input ").removeprefix("Value ")
-    return f"{dotted} = {error['input']!r}: {message}"
+        return f"{dotted} is not a setting" + did_you_mean(str(mistake["loc"][-1]), names)
+    message = mistake["msg"].removeprefix("Input ").removeprefix("Value ")
+    value = repr(mistake["input"])
+    value = value if len(value) <= 100 else f"{value[:100]}..."  # a picture, a whole file
+    return f"{dotted} = {value}: {message}"
 
 
 def section_type(annotation: Any) -> type[BaseModel]:

@@ -7,17 +7,17 @@ DINOv3 Sec. 6, Fig. 3 (similarity), Fig. 13 (PCA); DINO Fig. 1 (attention). The 
 one program for each kind of evaluation.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dinolite.checkpointer import CheckpointError, write_text
@@ -43,11 +43,9 @@ from dinolite.models.vision_transformer import build_backbone
 from dinolite.parallel import pick_device
 from dinolite.run_folder import CONFIG, TEACHER, origin
 from dinolite.train.train import INIT
-from dinolite.viz.attention import attention_figure
-from dinolite.viz.curves import curves_figure, read_log
-from dinolite.viz.pca import pca_figure
-from dinolite.viz.similarity import neighbours_figure, similarity_figure
-from dinolite.viz.style import png_bytes
+
+if TYPE_CHECKING:  # whoever evaluates draws nothing, and need not wait for matplotlib
+    from matplotlib.figure import Figure
 
 # --- a finished run ---
 
@@ -90,7 +88,7 @@ def open_finished(folder: Path, device: str | None = None) -> FinishedRun:
 # --- the table: its backbone judged beside raw pixels and an untrained net ---
 
 EVALUATION = "evaluation.json"
-HEAD = ("percent", "raw pixels", "untrained", "trained")
+COLUMNS = ("percent", "raw pixels", "untrained", "trained")
 PIXEL_SIDE = 16  # pictures are scaled to this many pixels for the linear probe on raw pixels
 SCENES = ((1600, 11), (800, 12))  # number x patch size, and seed, for fitting and for testing
 SCENE_GRID = 16  # patches per side of a scene, whatever the patch size
@@ -205,8 +203,8 @@ def print_table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(HEAD[0])
-    for name in HEAD[1:]:
+    table = Table(COLUMNS[0])
+    for name in COLUMNS[1:]:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row.words())
@@ -239,13 +237,18 @@ PICTURE_GRID = 32  # patches per side of these
 
 def draw_report(run: FinishedRun) -> Path:
     """Write `report.html` into the run's folder; evaluates first if that was not done."""
+    import matplotlib
+
+    from dinolite.viz.curves import curves_figure, read_log
+
     matplotlib.use("agg")  # files only: no window, and no screen needed
     rows = stored_rows(run)
     log = read_log(run.folder / "metrics.jsonl")
     figures = [(CURVES, curves_figure(log, baselines(rows)))]
     figures += class_figures(run) + patch_figures(run)
     words = [row.words() for row in rows]
-    return write_report(run.folder / "report.html", f"Run {run.folder.name}", HEAD, words, figures)
+    path, title = run.folder / "report.html", f"Run {run.folder.name}"
+    return write_report(path, title, COLUMNS, words, figures)
 
 
 def baselines(rows: list[Row]) -> dict[str, float]:
@@ -256,6 +259,8 @@ def baselines(rows: list[Row]) -> dict[str, float]:
 
 def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
     """Nearest neighbours of some test pictures; nothing without labels."""
+    from dinolite.viz.similarity import neighbours_figure
+
     found = evaluation_pictures(run.config)
     if found is None:
         return []
@@ -297,6 +302,10 @@ def squares(pictures: PictureDataset, side: int) -> Tensor:
 
 def patch_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
     """Similarity, PCA and attention, one row per net."""
+    from dinolite.viz.attention import attention_figure
+    from dinolite.viz.pca import pca_figure
+    from dinolite.viz.similarity import similarity_figure
+
     side = PICTURE_GRID * run.config.student.patch_size
     images = example_pictures(run.config, side)
     nets: dict[str, nn.Module] = {"trained": run.trained, "untrained": run.untrained}
@@ -341,28 +350,30 @@ figure {{ margin: 2rem 0 }} img {{ max-width: 100% }} figcaption {{ color: #555 
 def write_report(
     path: Path,
     title: str,
-    head: Sequence[str],
+    columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     figures: Sequence[tuple[str, Figure]],
 ) -> Path:
     """Write the page; pictures are inside it, each with its caption, which is also its alt text."""
     drawn = "\n".join(html_figure(caption, figure) for caption, figure in figures)
-    page = PAGE.format(title=html.escape(title), table=html_table(head, rows), figures=drawn)
+    page = PAGE.format(title=html.escape(title), table=html_table(columns, rows), figures=drawn)
     write_text(path, page)
     return path
 
 
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows of words as a table."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
-    return "\n".join(["<table>", line(head, "th"), *(line(r, "td") for r in rows), "</table>"])
+    return "\n".join(["<table>", line(columns, "th"), *(line(r, "td") for r in rows), "</table>"])
 
 
 def html_figure(caption: str, figure: Figure) -> str:
     """A picture inside the page, with its caption."""
+    from dinolite.viz.style import png_bytes
+
     data, words = base64.b64encode(png_bytes(figure, dpi=110)).decode(), html.escape(caption)
     return (
         f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'

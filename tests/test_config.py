@@ -5,8 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from dinolite.config import Config, ConfigError, load_config, recipe_names, to_toml
+from dinolite.config import (
+    Config,
+    ConfigError,
+    StudentConfig,
+    explain,
+    load_config,
+    recipe_names,
+    to_toml,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +46,7 @@ def test_overrides() -> None:
     assert config.crops.global_crops_scale == (0.5, 1)
     assert config.student.norm_layer == "rmsnorm"
     assert load_config("demo", {"train.seed": 7}).train.seed == 7
+    assert load_config("demo", ["optim.clip_grad=none"]).optim.clip_grad is None
 
 
 def test_no_file_is_none_also_where_an_earlier_run_wrote_an_empty_text() -> None:
@@ -130,3 +140,20 @@ def test_every_setting_is_read_somewhere() -> None:
             if section == "student" or name in by_name_only:
                 continue  # [student] is handed to the model whole; the golden tests use it
             assert re.search(rf"\.{name}\b", code), f"{section}.{name} is read nowhere"
+
+
+def test_one_sentence_for_a_mistake_whoever_finds_it() -> None:
+    """A setting, JSON that is none, a long text: the name, the value, what is allowed."""
+
+    def told(text: str) -> list[str]:
+        with pytest.raises(ValidationError) as error:
+            StudentConfig.model_validate_json(text)
+        return explain(error.value, StudentConfig, "config")
+
+    assert told('{"depth": 0}') == ["depth = 0: should be greater than or equal to 1"]
+    assert told('{"dept": 1}') == ["dept is not a setting; did you mean depth?"]
+    assert len(told('{"depth": 0, "dept": 1}')) == 2
+    (long,) = told(f'{{"arch": "{"x" * 9000}"}}')
+    assert long.startswith("arch = 'xxx") and "vit_tiny" in long and len(long) < 400
+    (whole,) = told("no JSON")
+    assert whole.startswith("config = 'no JSON': Invalid JSON")

@@ -5,7 +5,7 @@ values are those of the released models and of the papers, not of our code.
 import pytest
 import torch
 
-from dinolite.config import Config, load_config
+from dinolite.config import Config, load_config, recipe_header
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.train.cosine_lr_scheduler import ScheduledValues, Schedules
 
@@ -31,6 +31,34 @@ def test_the_7b_recipes_build_the_released_7b(name: str) -> None:
     """As many parameters as the official hub constructor makes, the norm for local crops among
     them."""
     assert parameters(load_config(name)) == 6_716_043_264
+
+
+@pytest.mark.parametrize(
+    ("name", "period", "recompute", "workers", "start"),
+    [
+        ("official_vit7b_pretrain", 1000, (True, False), 10, None),
+        ("official_vit7b_gram", 1000, (None, True), 10, None),
+        ("official_vit7b_highres", 250, (None, True), 2, "stage2"),
+    ],
+)
+def test_what_the_official_files_of_the_7b_say(
+    name: str, period: int, recompute: tuple[bool | None, bool], workers: int, start: str | None
+) -> None:
+    """Checkpoints, recomputation (full includes selective), and where weights come from: the Gram
+    teacher from a file, never from the teacher of the moment."""
+    c = load_config(name)
+    assert (c.checkpointing.period, c.checkpointing.max_to_keep) == (period, 3)
+    assert c.checkpointing.keep_every == 50_000 and c.optim.clip_grad == 30
+    selective, full = recompute
+    assert c.train.checkpointing_full == full and (full or c.train.checkpointing == selective)
+    assert c.train.num_workers == workers and c.train.parallel == "fsdp2"
+    assert c.student.resume_from_teacher_chkpt == start
+    if c.gram.use_loss:
+        assert c.gram.ckpt is not None and c.gram.it_load_ema_teacher == -1
+        g = c.gram
+        assert (g.it_first_update, g.update_frequency, g.max_updates) == (1_010_000, 10_000, 3)
+    for word in ("fp8", "cache_dataset", ".yaml"):
+        assert word in recipe_header(name)
 
 
 def test_vit_large_of_imagenet() -> None:

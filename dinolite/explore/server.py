@@ -25,6 +25,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
+from dinolite.config import explain
 from dinolite.explore.gallery import (
     UPLOAD_BYTES,
     Answer,
@@ -241,5 +242,4 @@ def sentence(error: ValueError) -> str:
     """What a mistake says, in one line."""
     if not isinstance(error, ValidationError):
         return str(error)
-    wrong = (f"{'.'.join(map(str, e['loc'])) or 'question'}: {e['msg']}" for e in error.errors())
-    return "; ".join(wrong)
+    return "; ".join(explain(error, Question, "question"))

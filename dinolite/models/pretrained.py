@@ -26,7 +26,7 @@ from dinolite.checkpointer import (
     sha256,
     write_atomically,
 )
-from dinolite.config import StudentConfig
+from dinolite.config import StudentConfig, explain
 from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.models import keymaps
 from dinolite.models.keymaps import Names, State, WeightsError, meta_names, shape_in
@@ -35,7 +35,7 @@ from dinolite.models.vision_transformer import DinoVisionTransformer, build_back
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 TEACHER = "teacher.safetensors"  # what a run leaves in its folder
 HANDOVER = "teacher_checkpoint.safetensors"  # the same with both heads, for a run that starts there
-SUM = "sha256"  # in the head of files that we write
+SUM = "sha256"  # in the header of files that we write
 
 
 def load(name_or_path: str | Path, *, allow_network: bool = True) -> DinoVisionTransformer:
@@ -96,7 +96,7 @@ def load_published(path: Path) -> DinoVisionTransformer:
     try:
         config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
+        wrong = "; ".join(explain(error, StudentConfig, "config"))
         raise WeightsError(f"{path} holds no settings that dinolite understands: {wrong}") from None
     try:
         state = keymaps.unwrapped(read_state_dict(path))
@@ -306,7 +306,7 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts in the head of a safetensors file; none for other files."""
+    """The texts in the header of a safetensors file; none for other files."""
     if path.suffix != ".safetensors":
         return {}
     from safetensors import SafetensorError, safe_open
@@ -338,7 +338,7 @@ def save_backbone(
 ) -> None:
     """Write a backbone and its settings to a safetensors file that anyone can read.
 
-    The head of the file holds the settings as JSON under "config", beside `metadata`. What was at
+    The header of the file holds the settings as JSON under "config", beside `metadata`. What was at
     `path` stays as it is until the new file is whole.
 
     Args:
@@ -364,8 +364,8 @@ def save_backbone(
         for key, value in state.items()
     }
     shared = config.model_copy(update={"resume_from_teacher_chkpt": None})  # a path on this machine
-    head = {"format": "pt", **(metadata or {}), "config": shared.model_dump_json()}
-    write_safetensors(tensors, path, head)
+    header = {"format": "pt", **(metadata or {}), "config": shared.model_dump_json()}
+    write_safetensors(tensors, path, header)
 
 
 def write_safetensors(

@@ -180,13 +180,13 @@ class DinoVisionTransformer(nn.Module):
 
     def normed(self, x: Float[Tensor, "B T D"], idx: int = 0) -> Float[Tensor, "B T D"]:
         """The final norm; CLS and storage tokens may have their own. `idx`: which crop size."""
-        head = 1 + self.n_storage_tokens
+        n_prefix = 1 + self.n_storage_tokens
         cls_norm = self.cls_norm
         if self.local_cls_norm is not None and self.training and idx == 1:
             cls_norm = self.local_cls_norm
         if cls_norm is None:
             return self.norm(x)
-        return torch.cat([cls_norm(x[:, :head]), self.norm(x[:, head:])], dim=1)
+        return torch.cat([cls_norm(x[:, :n_prefix]), self.norm(x[:, n_prefix:])], dim=1)
 
     def forward_features_list(
         self, x_list: Sequence[Tensor], masks_list: Sequence[Tensor | None]
@@ -200,11 +200,11 @@ class DinoVisionTransformer(nn.Module):
 
     def features(self, x: Float[Tensor, "B T D"], masks: Tensor | None, idx: int) -> Features:
         """The official dictionary of the tokens after the last block."""
-        normed, head = self.normed(x, idx), 1 + self.n_storage_tokens
+        normed, n_prefix = self.normed(x, idx), 1 + self.n_storage_tokens
         return {
             "x_norm_clstoken": normed[:, 0],
-            "x_storage_tokens": normed[:, 1:head],
-            "x_norm_patchtokens": normed[:, head:],
+            "x_storage_tokens": normed[:, 1:n_prefix],
+            "x_norm_patchtokens": normed[:, n_prefix:],
             "x_prenorm": x,
             "masks": masks,
         }

@@ -13,11 +13,11 @@ from dinolite.config import Config, load_config
 from dinolite.data import photographs
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
-from dinolite.run_folder import open_run
+from dinolite.run_folder import open_run, save
 from dinolite.train import train as loop
 from dinolite.train.early_end import NonFiniteError
 from dinolite.train.gram import renews_teacher
-from dinolite.train.train import make_state, train, train_step
+from dinolite.train.train import make_state, save_due_after, train, train_step
 from tests import tiny_run
 from tests.tiny_run import read_log
 
@@ -254,6 +254,32 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     (tmp_path / "ckpt" / "0000002" / "meta.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"none of the 2 checkpoints"):
         resume(tmp_path, state.model, state.optimizer)
+
+
+def test_checkpoints_that_stay(tmp_path: Path) -> None:
+    """Those of every `keep_every` iterations, made whatever the period; else the newest."""
+    config = tiny("checkpointing.keep_every=5", "checkpointing.max_to_keep=2")  # period = 4
+    due = [i for i in range(1, 11) if save_due_after(i, config)]
+    assert due == [4, 5, 8, 10]
+    assert [i for i in range(1, 11) if save_due_after(i, tiny())] == [4, 8, 10]
+    state = make_state(config)
+    for i in (*due, 12, 13):
+        save(tmp_path, config, i, state.model, state.optimizer)
+    assert [int(p.name) for p in checkpoints(tmp_path)] == [5, 10, 12, 13]
+
+
+@pytest.mark.parametrize("limit", ["none", "1e-3"])
+def test_gradients_are_clipped_or_not(limit: str) -> None:
+    """The norm is logged either way, and is that of before."""
+    config = tiny(f"optim.clip_grad={limit}", "optim.lr.warmup=0")
+    state = make_state(config)
+    values = train_step(state, batches(config, 1)[0])
+    for name, module in state.model.student.items():
+        left = torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None])
+        norm = values[f"grad_norm/{name}"]
+        assert norm > 1e-3
+        wanted = norm.item() if limit == "none" else 1e-3
+        assert left.norm().item() == pytest.approx(wanted, rel=1e-2)
 
 
 def test_leftovers_of_a_killed_save_are_removed(tmp_path: Path) -> None:

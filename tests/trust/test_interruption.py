@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dinolite.models.pretrained import read_state_dict
+from dinolite.models.pretrained import HANDOVER, read_state_dict
 from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
 
@@ -39,7 +39,15 @@ WHERE = {
     "workers": "with data-loader workers",
     "two processes": "of one of two processes",
 }
-LEFT = {"config.toml", "metrics.jsonl", "teacher.safetensors", "ckpt", "tensorboard", ".lock"}
+LEFT = {
+    "config.toml",
+    "metrics.jsonl",
+    "teacher.safetensors",
+    HANDOVER,
+    "ckpt",
+    "tensorboard",
+    ".lock",
+}
 pytestmark = pytest.mark.slow
 
 
