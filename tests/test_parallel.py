@@ -192,6 +192,9 @@ def scores() -> Tensor:
 CENTERING = "teacher.centering=centering"
 
 
+RECOMPUTE = ("checkpointing", "checkpointing_full")
+
+
 def two(world: int, folder: Path) -> dict[str, Any]:
     """All that is asked of two processes, in one start of them."""
     out = apart(world)
@@ -208,8 +211,8 @@ def two(world: int, folder: Path) -> dict[str, Any]:
             out["talk"] = collectives(make_state(config(kind, world), CPU))
             for a, b in (("ddp", kind), (kind, "ddp")):
                 out[f"{a} -> {b}"] = resumed(config(b, world), folder / a / "ckpt/0000003")
-            recompute = config(kind, world, "train.checkpointing_full=true")
-            out["recompute"] = steps(make_state(recompute, CPU))
+            for how in RECOMPUTE:
+                out[how] = steps(make_state(config(kind, world, f"train.{how}=true"), CPU))
             out["bfloat16"] = mixed(config(kind, world, "train.precision=bfloat16"))
             out["ddp bfloat16"] = steps(
                 make_state(config("ddp", world, "train.precision=bfloat16"), CPU)
@@ -305,8 +308,9 @@ def test_two_take_up_what_others_left(folder: Path, way: str) -> None:
 
 
 @needs_fsdp2
-def test_recomputing_changes_nothing(folder: Path) -> None:
-    assert_equal(ranks(folder, 2)[0]["recompute"], single(folder))
+@pytest.mark.parametrize("how", RECOMPUTE)
+def test_recomputing_changes_nothing(folder: Path, how: str) -> None:
+    assert_equal(ranks(folder, 2)[0][how], single(folder))
 
 
 @needs_fsdp2
@@ -423,6 +427,9 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     published = load_file(tmp_path / "teacher.safetensors")
     assert {v.dtype for v in published.values()} == {torch.float32}
     assert published["blocks.0.attn.qkv.weight"].shape == (48, 16)
+    whole = load_file(tmp_path / "teacher_checkpoint.safetensors")
+    assert all(torch.equal(whole[f"backbone.{name}"], x) for name, x in published.items())
+    assert whole["ibot_head.last_layer.weight"].shape == (16, 32)
     longer = ("train.iterations=4", "train.batch_size_per_gpu=8", "--allow-changes")
     call(*cli, *longer)
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
