@@ -19,6 +19,13 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Slow tests and those of trust run as a user does, without the checks of shapes: they take
+    half of the time of a small step."""
+    as_used = item.get_closest_marker("slow") is not None or "trust" in item.path.parts
+    jaxtyping.config.update("jaxtyping_disable", as_used)
+
+
 @pytest.fixture(autouse=True)
 def seeds() -> Iterator[None]:
     """Seed the three generators that code can draw from."""

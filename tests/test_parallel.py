@@ -31,6 +31,7 @@ from dinolite.parallel import full_tensor
 from dinolite.run_folder import open_run, save
 from dinolite.train.early_end import NonFiniteError
 from dinolite.train.train import TrainState, make_state, teacher_backbone, train_step
+from tests import processes
 from tests.processes import together
 from tests.tiny_run import TINY
 from tools.plan_memory import memory
@@ -431,7 +432,7 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     assert all(torch.equal(whole[f"backbone.{name}"], x) for name, x in published.items())
     assert whole["ibot_head.last_layer.weight"].shape == (16, 32)
     longer = ("train.iterations=4", "train.batch_size_per_gpu=8", "--allow-changes")
-    call(*cli, *longer)
+    assert processes.dinolite(*cli[1:], *longer, cwd=tmp_path).returncode == 0
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [x["iteration"] for x in lines if "total_loss" in x] == [1, 2, 3, 4]
     for x in lines:

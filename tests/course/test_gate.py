@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tools import lessons
 
 ROOT = Path(__file__).resolve().parents[2]
-SPOILED = ("04_attention", "13_koleo")
+SPOILED = ("01_patches", "03_rope")
 TINY = """
 # %% [markdown]
 # # 03 Tiny

@@ -63,8 +63,8 @@ def test_when_one_fails_the_others_are_ended(
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
 def test_time_is_limited(worker: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"1 processes were not done after 15 s"):
-        processes.start(1, "a_worker", str(worker), "sleep", seconds=15)
+    with pytest.raises(RuntimeError, match=r"1 processes were not done after 10 s"):
+        processes.start(1, "a_worker", str(worker), "sleep", seconds=10)
     assert all_ended(worker, 1)
 
 

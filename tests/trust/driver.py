@@ -3,7 +3,7 @@
 A program of its own, so that a life is a fork that has imported everything: a start takes no four
 seconds, and thirty deaths fit into a test. Prints what happened as JSON.
 
-    python -m tests.trust.driver KIND DEATHS SEED OUT OVERRIDES...
+    python -m tests.trust.driver KIND DEATHS SEED FOLDER OVERRIDES...
 """
 
 import json
@@ -100,10 +100,13 @@ def wait_all(pids: list[int]) -> list[int]:
     return [codes[pid] for pid in pids]
 
 
-def main(kind: str, deaths: int, seed: int, out: Path, overrides: list[str]) -> None:
-    """Kill the run `deaths` times, then let it end."""
+def main(kind: str, deaths: int, seed: int, folder: Path, overrides: list[str]) -> None:
+    """One run lives in one piece; the other is killed `deaths` times, then let end."""
     chance, processes = random.Random(seed), 2 if kind == "two processes" else 1
-    killed, during = 0, []
+    out, killed, during = folder / "killed" / "run", 0, []
+    for parent in ("whole", "killed"):
+        (folder / parent).mkdir()
+    assert wait_all(start_all(folder / "whole" / "run", overrides, processes)) == [0] * processes
     while killed < deaths:
         begun = int(checkpoints(out)[-1].name) if checkpoints(out) else 0
         pids = start_all(out, overrides, processes)

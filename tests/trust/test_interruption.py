@@ -14,13 +14,15 @@ import pytest
 import torch
 
 from dinolite.models.pretrained import HANDOVER, read_state_dict
+from tests.processes import dinolite
 from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [
     *QUICK,
-    "train.iterations=40",
+    "train.iterations=30",
+    "optim.lr.warmup=0",
     "train.log_every=1",
     "checkpointing.period=1",
     "student.drop_path_rate=0.2",
@@ -51,25 +53,31 @@ LEFT = {
 pytestmark = pytest.mark.slow
 
 
-def drive(kind: str, deaths: int, out: Path, more: list[str], temporary: Path) -> dict[str, int]:
-    temporary.mkdir(exist_ok=True)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "LIFE": str(out)}
-    command = [sys.executable, "-m", "tests.trust.driver", kind, str(deaths), "7", str(out)]
+def drive(kind: str, deaths: int, folder: Path, more: list[str]) -> dict[str, int]:
+    """A run in folder/whole/run that nobody kills, and one of many deaths in folder/killed/run."""
+    (folder / "tmp").mkdir()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
+    command = [sys.executable, "-m", "tests.trust.driver", kind, str(deaths), "7", str(folder)]
     done = subprocess.run(
-        [*command, *RUN, *more], cwd=ROOT, env=env, capture_output=True, text=True, timeout=900
+        [*command, *RUN, *more],
+        cwd=ROOT,
+        env=env | {"LIFE": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
-    log = out.with_name("lives.log")
-    assert done.returncode == 0, done.stderr + (log.read_text() if log.is_file() else "")
+    logs = "".join(log.read_text() for log in folder.glob("*/lives.log"))
+    assert done.returncode == 0, done.stderr + logs
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def orphans(out: Path) -> list[str]:
-    """Living processes that descend from the run."""
+def orphans(folder: Path) -> list[str]:
+    """Living processes that descend from the runs."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             environment = (entry / "environ").read_bytes()
-            if f"LIFE={out}".encode() in environment.split(b"\0"):
+            if f"LIFE={folder}".encode() in environment.split(b"\0"):
                 found.append((entry / "cmdline").read_text())
         except OSError:
             continue
@@ -80,10 +88,7 @@ def orphans(out: Path) -> list[str]:
 def test_killed_and_killed_again(kind: str, tmp_path: Path, faults: Faults) -> None:
     deaths, more = KINDS[kind]
     whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
-    whole.parent.mkdir()
-    killed.parent.mkdir()
-    drive(kind, 0, whole, more, tmp_path / "tmp")
-    told = drive(kind, deaths, killed, more, tmp_path / "tmp")
+    told = drive(kind, deaths, tmp_path, more)
     assert told["killed"] == deaths
     if kind == "save":
         assert told["half_written"] >= 1, "no death fell into a save"
@@ -93,9 +98,9 @@ def test_killed_and_killed_again(kind: str, tmp_path: Path, faults: Faults) -> N
     assert {path.name for path in killed.iterdir()} == LEFT
     assert all(path.name.isdigit() for path in (killed / "ckpt").iterdir())
     deadline = time.monotonic() + 30  # a data loader's workers look for their parent every 5 s
-    while orphans(killed) and time.monotonic() < deadline:
+    while orphans(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert not orphans(killed)
+    assert not orphans(tmp_path)
     left = {path.name for path in (tmp_path / "tmp").iterdir()}
     assert not {n for n in left if not n.startswith("torchinductor_")}, "temporary folders stayed"
     faults.survived(
@@ -105,21 +110,34 @@ def test_killed_and_killed_again(kind: str, tmp_path: Path, faults: Faults) -> N
     )
 
 
+MORE = ["train.iterations=150", "checkpointing.period=1000", "train.log_every=1"]
+MORE += ["evaluation.eval_period_iterations=1000"]
+
+
+def words(out: Path) -> list[str]:
+    """What stands behind `dinolite` to train a run that can be stopped."""
+    return ["train", "demo", *QUICK, *MORE, "--out", str(out), "--no-report"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody stopped."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert dinolite(*words(out), cwd=out.parent).returncode == 0
+    return out
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_saves_and_says_how_to_go_on(
-    number: signal.Signals, tmp_path: Path, faults: Faults
+    number: signal.Signals, whole: Path, tmp_path: Path, faults: Faults
 ) -> None:
-    more = ["train.iterations=300", "checkpointing.period=1000", "train.log_every=1"]
-    more += ["evaluation.eval_period_iterations=1000"]
-    whole, cut = tmp_path / "whole", tmp_path / "a run"
-
-    def command(out: Path) -> list[str]:
-        arguments = ["train", "demo", *QUICK, *more, "--out", str(out), "--no-report"]
-        return [sys.executable, "-m", "dinolite.cli", *arguments]
-
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    cut = tmp_path / "a run"
     process = subprocess.Popen(
-        command(cut), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "dinolite.cli", *words(cut)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     log = cut / "metrics.jsonl"
     while process.poll() is None and not (log.is_file() and len(log.read_text()) > 3000):
@@ -129,10 +147,9 @@ def test_a_request_to_stop_saves_and_says_how_to_go_on(
     assert process.returncode == 128 + number, said
     assert "saved" in said and "Traceback" not in said
     again = shlex.split(said.splitlines()[-1])
-    assert again[0] == "dinolite" and again[1:] == command(cut)[3:]
+    assert again[0] == "dinolite" and again[1:] == words(cut)
     assert len(list((cut / "ckpt").iterdir())) == 1 and not (cut / "teacher.safetensors").exists()
-    for out in (cut, whole):
-        subprocess.run(command(out), env=env, check=True, capture_output=True)
+    assert dinolite(*again[1:], cwd=tmp_path).returncode == 0
     a, b = (read_state_dict(run / "teacher.safetensors") for run in (whole, cut))
     assert all(torch.equal(a[name], b[name]) for name in a)
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"

@@ -1,4 +1,4 @@
-"""Three thousand steps: memory, open files and threads stay level."""
+"""Fifteen hundred steps: memory, open files and threads stay level."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults
 
-STEPS, EVERY = 3000, 100
+STEPS, EVERY = 1500, 50
 SCRIPT = """
 import json, os, sys, threading
 from dinolite.config import load_config
@@ -41,8 +41,8 @@ def test_a_long_run_holds_its_memory(tmp_path: Path, faults: Faults) -> None:
         *QUICK,
         f"train.iterations={STEPS}",
         "train.log_every=10",
-        "checkpointing.period=500",
-        "evaluation.eval_period_iterations=500",
+        "checkpointing.period=250",
+        "evaluation.eval_period_iterations=250",
         f"train.output_dir={tmp_path / 'run'}",
     ]
     done = subprocess.run(

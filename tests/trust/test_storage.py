@@ -4,6 +4,7 @@ folder, a clock set back: nothing that was saved is lost, and the user is told."
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -180,21 +181,22 @@ def test_the_second_run_in_a_folder_is_refused(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults
 ) -> None:
     out = tmp_path / "run"
-    arguments = ["train", "demo", *RUN, "train.iterations=400", "--out", str(out), "--no-report"]
+    arguments = ["train", "demo", *RUN, "train.iterations=40", "--out", str(out), "--no-report"]
     first = subprocess.Popen(
         [sys.executable, "-m", "dinolite.cli", *arguments], env=ENV, stderr=subprocess.PIPE
     )
     while not (out / "metrics.jsonl").is_file():
         time.sleep(0.02)
         assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)  # it trains no further, and holds its lock
     monkeypatch.setattr(run_folder, "PATIENCE", 0.2)
     before = (out / "config.toml").read_text()
     with pytest.raises(CheckpointError, match="another process trains in"):
-        run(out, 400)
+        run(out, 40)
     assert (out / "config.toml").read_text() == before and first.poll() is None
     first.kill()
     first.wait()
-    run(out, 400)  # the lock died with its process
+    run(out, 40)  # the lock died with its process
     faults.survived("two runs in one folder", "the second: `another process trains in ...`")
 
 
