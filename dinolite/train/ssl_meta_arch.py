@@ -226,6 +226,7 @@ class SSLMetaArch(nn.Module):
 def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
     """`backbone`, `dino_head`, `ibot_head`; a teacher never drops samples."""
     backbone = build_backbone(config.student, teacher=teacher)
+    backbone.pixel_mean, backbone.pixel_std = config.crops.rgb_mean, config.crops.rgb_std
     parts: dict[str, nn.Module] = {"backbone": backbone}
     for name, c in (("dino_head", config.dino), ("ibot_head", config.ibot)):
         parts[name] = DINOHead(

@@ -64,6 +64,16 @@ def nano(**changes: Any) -> DinoVisionTransformer:
     return model.eval()
 
 
+UNSEEN = ("num_heads", "norm_layer", "pos_embed_rope_base", "pos_embed_rope_normalize_coords")
+
+
+def describe(folder: Path, *names: str, **changes: Any) -> None:
+    """Write config.json with these settings of a nano, which shapes do not tell."""
+    settings = NANO.model_copy(update=changes)
+    said = {name: getattr(settings, name) for name in names}
+    (folder / "config.json").write_text(json.dumps(said))
+
+
 def all_tokens(model: DinoVisionTransformer, x: Tensor) -> Tensor:
     """CLS, storage and patch tokens [B, T, D] in one tensor, as timm returns them."""
     with torch.no_grad():
@@ -188,7 +198,7 @@ def test_huggingface_and_back(gated: bool) -> None:
         there = state[f"layer.0.mlp.{theirs}.weight"]
         assert torch.equal(ours[f"blocks.0.mlp.{mine}.weight"], there)
 
-    back = to_huggingface(model)
+    back = {key.removeprefix("model."): value for key, value in to_huggingface(model).items()}
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state)
 
@@ -238,6 +248,7 @@ def test_the_teacher_of_a_training_checkpoint(tmp_path: Path) -> None:
         "ibot_head.mlp.0.bias": torch.ones(2),
     }
     torch.save({"teacher": teacher | heads}, tmp_path / "teacher_checkpoint.pth")
+    describe(tmp_path, "norm_layer", "pos_embed_rope_normalize_coords")
     loaded = load(tmp_path / "teacher_checkpoint.pth")
     assert_same_weights(loaded, model)
     assert "local_cls_norm.weight" in loaded.state_dict()
@@ -290,6 +301,7 @@ def test_unknown_names(name: str) -> None:
 def test_architecture_from_shapes(changes: dict[str, Any], tmp_path: Path) -> None:
     model = nano(**changes)
     torch.save(model.state_dict(), tmp_path / "weights.pt")
+    describe(tmp_path, "norm_layer", "pos_embed_rope_normalize_coords", **changes)
     loaded = load(tmp_path / "weights.pt")
     assert_same_weights(loaded, model)
     x = torch.randn(1, 3, 16, 16)
@@ -321,12 +333,12 @@ def test_heads_are_guessed_where_no_periods_are_stored(name: str, names: Any) ->
 def test_missing_unexpected_and_misshapen_entries_are_all_named() -> None:
     state = to_timm(nano())
     del state["reg_token"]
-    state["head.weight"] = torch.zeros(10, 16)
+    state["pos_embed"] = torch.zeros(10, 16)
     state["norm.weight"] = torch.zeros(15)
     with pytest.raises(ValueError) as error:
         from_timm(NANO, state)
     assert re.search("1 missing: reg_token;", str(error.value))
-    assert re.search("1 unexpected: head.weight;", str(error.value))
+    assert re.search("1 unexpected: pos_embed;", str(error.value))
     assert "1 of the wrong shape: norm.weight [15] instead of [16]" in str(error.value)
 
 
@@ -405,9 +417,9 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(WeightsError, match=r"no data/weights/dinolite_huge.safetensors"):
         load("dinolite_huge")
-    (tmp_path / "weights.bin").touch()
-    with pytest.raises(WeightsError, match=r"ending in \.safetensors, \.pth or \.pt"):
-        load(tmp_path / "weights.bin")
+    (tmp_path / "weights.npz").touch()
+    with pytest.raises(WeightsError, match=r"ending in \.safetensors, .*\.bin or \.ckpt"):
+        load(tmp_path / "weights.npz")
 
 
 # --- our own files ------------------------------------------------------------------------------
@@ -487,7 +499,8 @@ def test_a_failure_leaves_the_previous_file(
 
 @pytest.mark.parametrize("layout", ["meta", "timm", "huggingface"])
 def test_the_layout_of_a_file_is_recognised(layout: str, tmp_path: Path) -> None:
-    model = nano(embed_dim=128)  # without periods, heads of 64 channels are assumed
+    model = nano(embed_dim=128)
+    describe(tmp_path, *UNSEEN, embed_dim=128)
     model.mask_token.data.zero_()  # which timm does not keep
     state = {
         "meta": model.state_dict,
