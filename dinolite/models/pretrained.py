@@ -77,9 +77,13 @@ def load(name_or_path: str | Path, *, allow_network: bool = True) -> DinoVisionT
 
 def file_in(folder: Path) -> Path:
     """The weights in the folder of a run, or in one as Hugging Face keeps it."""
-    places = [folder, *sorted(folder.glob("snapshots/*"))]
+    places = [folder, *folder.glob("snapshots/*")]
     files = [place / name for place in places for name in (TEACHER, *SNAPSHOT)]
-    if found := [file for file in files if file.is_file()]:
+    found = [file for file in files if file.is_file()]
+    if len({file.parent for file in found}) > 1:
+        shown = keymaps.first_few(sorted(str(file) for file in found))
+        raise WeightsError(f"{folder} has weights in several places ({shown}): name one of them")
+    if found:
         return found[0]
     raise WeightsError(
         f"{folder} has no {TEACHER}; a run writes it at its end; nor has it {SNAPSHOT[0]}, as "
@@ -210,8 +214,11 @@ def skeleton(config: StudentConfig, state: State, names: Names) -> DinoVisionTra
     """
     local = keymaps.shape_in(state, names, "local_cls_norm.weight") is not None
     config = config.model_copy(update={"untie_global_and_local_cls_norm": local})
-    with torch.device("meta"):  # draws no random numbers either
-        return build_backbone(config, teacher=True)
+    try:
+        with torch.device("meta"):  # draws no random numbers either
+            return build_backbone(config, teacher=True)
+    except ValueError as error:
+        raise WeightsError(f"no model has such settings: {error}") from None
 
 
 def start_from(backbone: DinoVisionTransformer, name_or_path: str) -> None:
