@@ -134,7 +134,9 @@ def recognise(state: State) -> Names:
     """
     if "embeddings.cls_token" in state:
         return huggingface_names
-    if "reg_token" in state or "blocks.0.gamma_1" in state:
+    if {"reg_token", "blocks.0.gamma_1", "blocks.0.attn.q_bias"} & state.keys() or (
+        "cls_token" in state and not {"mask_token", "rope_embed.periods"} & state.keys()
+    ):
         return timm_names
     if "cls_token" in state:
         return meta_names
