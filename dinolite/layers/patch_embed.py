@@ -51,13 +51,15 @@ class PatchEmbed(nn.Module):
             )
         if chans != self.in_chans:
             raise ValueError(f"image has {chans} channels; this model takes {self.in_chans}")
-        own, autocast = self.proj.weight.dtype, torch.is_autocast_enabled(x.device.type)
+        own, kind = self.proj.weight.dtype, x.device.type
         if not x.is_floating_point():
             raise ValueError(
                 f"image holds {x.dtype}, this model takes {own}: dinolite.eval.features.preprocess "
                 "makes it of 0..255"
             )
-        if x.dtype != own and not autocast:
+        if x.dtype != own and not (
+            torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        ):
             raise ValueError(
                 f"image holds {x.dtype}, this model {own}: convert one of them, or use "
                 "torch.autocast"
