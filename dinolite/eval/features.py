@@ -105,10 +105,11 @@ def outputs(
     if size is not None and (size < 1 or size % p != 0):
         raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
     device = next(backbone.parameters()).device
-    own_mean: Rgb = getattr(backbone, "pixel_mean", IMAGENET_MEAN)
-    own_std: Rgb = getattr(backbone, "pixel_std", IMAGENET_STD)
+    own: Any = IMAGENET_MEAN, IMAGENET_STD
+    if hasattr(backbone, "pixel_mean"):
+        own = backbone.pixel_mean, backbone.pixel_std
     for batch in picture_batches(images, batch_size, size):
-        x = preprocess(batch.to(device), mean or own_mean, std or own_std)
+        x = preprocess(batch.to(device), mean or own[0], std or own[1])
         yield backbone(x, is_training=True), (x.shape[2] // p, x.shape[3] // p)
 
 

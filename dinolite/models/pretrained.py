@@ -470,9 +470,8 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
         WeightsError: the file is damaged, of another kind, or wants to run code.
     """
     path = Path(path)
-    if path.name.endswith(".index.json"):
-        parts = sorted(set(read_json(path).get("weight_map", {}).values()))
-        return {k: v for name in parts for k, v in read_state_dict(path.parent / name).items()}
+    if path.suffix == ".json":
+        return read_parts(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file as load_safetensors
@@ -503,6 +502,12 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict")
     return dict(state)
+
+
+def read_parts(index: Path) -> dict[str, Any]:
+    """The tensors in the several files that an index names."""
+    parts = sorted(set(read_json(index).get("weight_map", {}).values()))
+    return {k: v for name in parts for k, v in read_state_dict(index.parent / name).items()}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -558,28 +563,40 @@ def save_backbone(
         raise WeightsError(f"path = {path}; it must end in .safetensors")
     state = model_or_state if isinstance(model_or_state, Mapping) else model_or_state.state_dict()
     state = {keymaps.plain_name(key): value for key, value in state.items()}  # if it was compiled
-    own = skeleton(config, state, meta_names)
-    keymaps.check(own.state_dict(), state, meta_names, "the given settings")
-    made = getattr(model_or_state, "architecture", own.architecture)
-    for name in SILENT:
-        here, given = getattr(made, name), getattr(own.architecture, name)
-        if here != given:
-            raise WeightsError(f"the given settings have {name} = {given}, the model has {here}")
+    model = backbone_in(model_or_state)
+    check_settings(config, state, model)
     tensors = {
         key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
         for key, value in state.items()
     }
-    write_safetensors(tensors, path, head_of(model_or_state, config, metadata or {}))
+    write_safetensors(tensors, path, head_of(model, config, metadata or {}))
+
+
+def check_settings(
+    config: StudentConfig, state: State, model: DinoVisionTransformer | None
+) -> None:
+    """Raise WeightsError unless these settings build a model for these weights, and this one."""
+    own = skeleton(config, state, meta_names)
+    keymaps.check(own.state_dict(), state, meta_names, "the given settings")
+    for name in SILENT:
+        here, said = getattr((model or own).architecture, name), getattr(own.architecture, name)
+        if here != said:
+            raise WeightsError(f"the given settings have {name} = {said}, the model has {here}")
+
+
+def backbone_in(model: nn.Module | State) -> DinoVisionTransformer | None:
+    """The backbone itself, where torch.compile or DDP wraps it; None for a state dict."""
+    inside = [] if isinstance(model, Mapping) else model.modules()
+    return next((m for m in inside if isinstance(m, DinoVisionTransformer)), None)
 
 
 def head_of(
-    model: nn.Module | State, config: StudentConfig, metadata: Mapping[str, str]
+    model: DinoVisionTransformer | None, config: StudentConfig, metadata: Mapping[str, str]
 ) -> dict[str, str]:
     """The texts in the head of a file of ours: settings, colours, and what else is given."""
     words = dict(metadata)
-    mean, std = getattr(model, "pixel_mean", None), getattr(model, "pixel_std", None)
-    if mean is not None and not {"settings", "rgb_mean"} & words.keys():
-        words |= {"rgb_mean": json.dumps(mean), "rgb_std": json.dumps(std)}
+    if model is not None and not {"settings", "rgb_mean"} & words.keys():
+        words |= {"rgb_mean": json.dumps(model.pixel_mean), "rgb_std": json.dumps(model.pixel_std)}
     shared = config.model_copy(update={"resume_from_teacher_chkpt": None})  # a path on this machine
     return {"format": "pt", **words, "config": shared.model_dump_json()}
 
@@ -679,34 +696,10 @@ def save_huggingface(model: DinoVisionTransformer, folder: str | Path) -> None:
         WeightsError: transformers has no place for something that changes the features.
         OSError: it could not be written.
     """
-    config, folder, state = settings_of(model), Path(folder), to_huggingface(model)
-    config = config.model_copy(update={"layerscale": config.layerscale or 1.0})
+    folder, state, said = Path(folder), to_huggingface(model), huggingface_config(model)
+    config = settings_of(model).model_copy(update={"layerscale": said["layerscale_value"]})
     # the names of the published files, which earlier versions read, too
     state = {key.removeprefix("model."): value for key, value in state.items()}
-    mlp = model.blocks.get_submodule("0.mlp")
-    gated = isinstance(mlp, SwiGLUFFN)
-    said = {
-        "model_type": "dinov3_vit",
-        "architectures": ["DINOv3ViTModel"],
-        "hidden_size": model.embed_dim,
-        "num_hidden_layers": model.n_blocks,
-        "num_attention_heads": model.num_heads,
-        "intermediate_size": len(next(mlp.parameters())),
-        "use_gated_mlp": gated,
-        "hidden_act": "silu" if gated else "gelu",
-        "num_channels": config.in_chans,
-        "patch_size": config.patch_size,
-        "num_register_tokens": config.n_storage_tokens,
-        "query_bias": config.qkv_bias,
-        "key_bias": False,
-        "value_bias": config.qkv_bias,
-        "proj_bias": config.proj_bias,
-        "mlp_bias": config.ffn_bias,
-        "layer_norm_eps": next(eps for eps, name in EPS.items() if name == config.norm_layer),
-        "layerscale_value": config.layerscale,
-        "rope_theta": config.pos_embed_rope_base,
-        "pos_embed_rescale": config.pos_embed_rope_rescale_coords,
-    }
     pixels = {
         "image_processor_type": "DINOv3ViTImageProcessor",
         "image_mean": model.pixel_mean,
@@ -716,6 +709,34 @@ def save_huggingface(model: DinoVisionTransformer, folder: str | Path) -> None:
     write_safetensors(state, folder / SNAPSHOT[0], head_of(model, config, {}))
     write_text(folder / CONFIG, json.dumps(said, indent=1))
     write_text(folder / PIXELS, json.dumps(pixels, indent=1))
+
+
+def huggingface_config(model: DinoVisionTransformer) -> dict[str, Any]:
+    """The settings of the same model as a DINOv3ViTConfig names them."""
+    a, mlp = model.architecture, model.blocks.get_submodule("0.mlp")
+    gated = isinstance(mlp, SwiGLUFFN)
+    return {
+        "model_type": "dinov3_vit",
+        "architectures": ["DINOv3ViTModel"],
+        "hidden_size": a.embed_dim,
+        "num_hidden_layers": a.depth,
+        "num_attention_heads": a.num_heads,
+        "intermediate_size": len(next(mlp.parameters())),
+        "use_gated_mlp": gated,
+        "hidden_act": "silu" if gated else "gelu",
+        "num_channels": a.in_chans,
+        "patch_size": a.patch_size,
+        "num_register_tokens": a.n_storage_tokens,
+        "query_bias": a.qkv_bias,
+        "key_bias": False,
+        "value_bias": a.qkv_bias,
+        "proj_bias": a.proj_bias,
+        "mlp_bias": a.ffn_bias,
+        "layer_norm_eps": next(eps for eps, name in EPS.items() if name == a.norm_layer),
+        "layerscale_value": a.layerscale_init or 1.0,
+        "rope_theta": a.pos_embed_rope_base,
+        "pos_embed_rescale": a.pos_embed_rope_rescale_coords,
+    }
 
 
 def fetch(name: str, allow_network: bool) -> Path:

@@ -270,9 +270,9 @@ class DinoVisionTransformer(nn.Module):
 
     def block_numbers(self, n: Any) -> list[int]:
         """The last n blocks, or the given ones, in order; -1 is the last."""
-        L = self.n_blocks
-        one = hasattr(n, "__index__") and getattr(n, "ndim", 0) == 0  # or a list, a tensor, ...
+        L, n = self.n_blocks, plain(n)
         try:
+            one = not isinstance(n, Iterable)
             numbers = range(L - whole(n), L) if one else [whole(i) for i in n]
         except TypeError:
             numbers = []
@@ -318,9 +318,14 @@ def whole(number: Any) -> int:
     Raises:
         TypeError: it is none, or True or False.
     """
-    if isinstance(number, bool) or getattr(number, "dtype", None) == torch.bool:
+    if isinstance(number := plain(number), bool):
         raise TypeError(f"{number!r} is not a number")
     return operator.index(number)
+
+
+def plain(x: Any) -> Any:
+    """Arrays, tensors and their numbers as Python's lists and numbers."""
+    return x.tolist() if hasattr(x, "tolist") else x
 
 
 class Size(NamedTuple):
