@@ -231,17 +231,7 @@ def start_from(backbone: DinoVisionTransformer, name_or_path: str) -> None:
         WeightsError: they do not fit; the message names the settings that would make them fit.
     """
     source = load(name_or_path)
-    theirs, ours = (
-        infer_architecture(model.state_dict()).model_dump()
-        | {name: getattr(model.architecture, name) for name in SILENT}
-        for model in (source, backbone)
-    )
-    wrong = [
-        f"student.{name} = {toml(value)} (now {toml(ours[name])})"
-        for name, value in theirs.items()
-        if value != ours[name] and name != "untie_global_and_local_cls_norm"
-    ]
-    if wrong:
+    if wrong := differences(source, backbone):
         raise WeightsError(f"{name_or_path} does not fit the student: it needs {', '.join(wrong)}")
     if is_main() and source.pixel_mean != backbone.pixel_mean:
         print(
@@ -255,6 +245,19 @@ def start_from(backbone: DinoVisionTransformer, name_or_path: str) -> None:
         norm = source.local_cls_norm or source.cls_norm or source.norm
         start |= {f"{LOCAL}{name}": value for name, value in norm.state_dict().items()}
     backbone.load_state_dict(start)
+
+
+def differences(source: DinoVisionTransformer, backbone: DinoVisionTransformer) -> list[str]:
+    """The settings of a student that keep it from going on with the weights of another."""
+    shapes = [infer_architecture(model.state_dict()).model_dump() for model in (source, backbone)]
+    names = {name for name in shapes[0] if shapes[0][name] != shapes[1][name]} | set(SILENT)
+    names |= {"ffn_layer", "ffn_ratio"} if names & {"ffn_layer", "ffn_ratio"} else set()
+    theirs, ours = settings_of(source).model_dump(), settings_of(backbone).model_dump()
+    return [
+        f"student.{name} = {toml(value)} (now {toml(ours[name])})"
+        for name, value in theirs.items()
+        if name in names - {"untie_global_and_local_cls_norm"} and value != ours[name]
+    ]
 
 
 PLUS = {"ffn_layer": "swiglu", "ffn_ratio": 6.0}
