@@ -8,6 +8,7 @@ Official `hub/backbones.py`; timm `models/eva.py`; transformers `models/dinov3_v
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 State = Mapping[str, Tensor]
@@ -121,9 +122,16 @@ def find_backbone(tree: Mapping[str, Any]) -> State:
     inside = {k.removeprefix(start): v for k, v in named.items() if k.startswith(start)}
     # transformers 5 has model.layer.0 beside embeddings; a classifier of timm is no backbone
     inside = {k.removeprefix("model."): v for k, v in inside.items() if not k.startswith("head.")}
-    if wrong := [key for key, value in inside.items() if not isinstance(value, Tensor)]:
-        raise WeightsError(f"not a state dict: {first_few(wrong)} are not tensors")
+    if wrong := [key for key, value in inside.items() if not holds_numbers(value)]:
+        raise WeightsError(
+            f"not a state dict: {first_few(wrong)} are not tensors that hold numbers"
+        )
     return {key: value for key, value in inside.items() if value.numel()}  # none: no registers
+
+
+def holds_numbers(value: Any) -> bool:
+    """Is it a tensor that can be copied: not sparse, nor without memory?"""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def recognise(state: State) -> Names:
@@ -178,7 +186,7 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
     for part, piece in pieces(own, names):
         if part == ZEROS:
             piece.zero_()
-        elif not piece.copy_(state[part]).isfinite().all():
+        elif not piece.copy_(state[part].detach()).isfinite().all():
             broken.append(part)
     if broken:
         raise WeightsError(

@@ -34,7 +34,7 @@ from dinolite.parallel import is_main
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 TEACHER = "teacher.safetensors"  # what a run leaves in its folder
 SNAPSHOT = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # of a hub
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")  # .pth.tar
 SUM = "sha256"  # in the head of files that we write
 
 
@@ -426,7 +426,10 @@ def huggingface_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]
 
 def timm_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
     """The same of timm's architecture and of the arguments that change it."""
-    known = architecture(str(said["architecture"]))
+    try:
+        known = architecture(str(said["architecture"]))
+    except WeightsError as error:
+        raise WeightsError(f"{place}: {error}") from None
     size, changes = SIZES[known.arch], said.get("model_args") or {}
     if strange := [name for name in changes if not TIMM_ARGUMENTS.fullmatch(name)]:
         names = keymaps.first_few(strange)
@@ -443,26 +446,28 @@ def timm_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
 
 def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
     """Mean and standard deviation of the colours that weights were trained with, as the head of the
-    file or a file beside it tells, or its name (SAT-493M); else those of ImageNet."""
-    head = {
-        key: json.loads(words[key]) for key in ("rgb_mean", "rgb_std", "settings") & words.keys()
-    }
-    for said, mean, std in (
-        (head, "rgb_mean", "rgb_std"),
-        (head.get("settings", {}).get("crops", {}), "rgb_mean", "rgb_std"),  # of a run
-        (read_json(path.parent / PIXELS), "image_mean", "image_std"),  # transformers
-        (read_json(path.parent / CONFIG).get("pretrained_cfg", {}), "mean", "std"),  # timm
-    ):
-        if mean in said and std in said:
-            return rgb(said[mean]), rgb(said[std])
+    file or a file beside it tells, or its name (SAT-493M); else those of ImageNet.
+
+    Raises:
+        WeightsError: what is said there makes no sense.
+    """
+    try:
+        head = {
+            k: json.loads(v) for k, v in words.items() if k in ("rgb_mean", "rgb_std", "settings")
+        }
+        for said, mean, std in (
+            (head, "rgb_mean", "rgb_std"),
+            (head.get("settings", {}).get("crops", {}), "rgb_mean", "rgb_std"),  # of a run
+            (read_json(path.parent / PIXELS), "image_mean", "image_std"),  # transformers
+            (read_json(path.parent / CONFIG).get("pretrained_cfg", {}), "mean", "std"),  # timm
+        ):
+            if mean in said and std in said and len(said[mean]) == len(said[std]) == 3:
+                r, g, b, *spread = map(float, [*said[mean], *said[std]])
+                return (r, g, b), (spread[0], spread[1], spread[2])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: the mean of its colours cannot be read: {error}") from None
     names = [m[0] for part in path.parts[::-1] if (m := re.search("sat493m|lvd1689m", part))]
     return SATELLITE if names[:1] == ["sat493m"] else (IMAGENET_MEAN, IMAGENET_STD)
-
-
-def rgb(values: Any) -> Rgb:
-    """Three numbers."""
-    red, green, blue = map(float, values)
-    return red, green, blue
 
 
 def read_state_dict(path: str | Path) -> dict[str, Any]:
@@ -509,7 +514,10 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
 
 def read_parts(index: Path) -> dict[str, Any]:
     """The tensors in the several files that an index names."""
-    parts = sorted(set(read_json(index).get("weight_map", {}).values()))
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict):
+        raise WeightsError(f"{index} names no files with weights (weight_map)")
+    parts = sorted(set(places.values()))
     return {k: v for name in parts for k, v in read_state_dict(index.parent / name).items()}
 
 
@@ -561,9 +569,6 @@ def save_backbone(
         WeightsError: the weights are not those of a backbone with these settings.
         OSError: it could not be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise WeightsError(f"path = {path}; it must end in .safetensors")
     state = model_or_state if isinstance(model_or_state, Mapping) else model_or_state.state_dict()
     state = {keymaps.plain_name(key): value for key, value in state.items()}  # if it was compiled
     model = backbone_in(model_or_state)
@@ -572,7 +577,7 @@ def save_backbone(
         key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
         for key, value in state.items()
     }
-    write_safetensors(tensors, path, head_of(model, config, metadata or {}))
+    write_safetensors(tensors, Path(path), head_of(model, config, metadata or {}))
 
 
 def check_settings(
@@ -610,11 +615,14 @@ def write_safetensors(
     """Write beside `path`, then move there: what was there stays until the new file is whole.
 
     Raises:
+        WeightsError: `path` does not end in .safetensors.
         OSError: it could not be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"path = {path}; it must end in .safetensors")
     try:
         with write_atomically(path) as temporary:
             save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})

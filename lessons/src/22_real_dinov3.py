@@ -399,6 +399,7 @@ home = pretrained.from_huggingface(ARCH, named).state_dict()
 same = [torch.equal(home[name], mine[name]) for name in mine]
 print("ours to transformers' names and home:", all(same), f"({len(same)})")
 assert transformers_agrees()
+named = [name.removeprefix("model.") for name in named]
 print([name for name in named if name.startswith("layer.0.attention")][:4])
 
 # %% [markdown]

@@ -376,6 +376,9 @@ def test_long_lists_are_cut() -> None:
         ({"fc.weight": torch.zeros(2)}, "hold no DINOv3 ViT.*fc.weight"),
         ({"cls_token": torch.zeros(1, 1, 4)}, "hold no DINOv3 ViT"),
         ({"cls_token": "text"}, "cls_token are not tensors"),
+        ({"model": {"cls_token": None}}, "cls_token are not tensors"),
+        ({"cls_token": torch.ones(2).to_sparse()}, "cls_token are not tensors that hold numbers"),
+        ({"cls_token": torch.ones(2, device="meta")}, "are not tensors that hold numbers"),
         ([torch.zeros(2)], "holds a list"),
     ],
 )
@@ -438,7 +441,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no data/weights/dinolite_huge.safetensors"):
         load("dinolite_huge")
     (tmp_path / "weights.npz").touch()
-    with pytest.raises(WeightsError, match=r"ending in \.safetensors, .*\.bin or \.ckpt"):
+    with pytest.raises(WeightsError, match=r"ending in \.safetensors, .*\.ckpt or \.tar"):
         load(tmp_path / "weights.npz")
 
 
@@ -542,7 +545,7 @@ def test_run_folders_and_packaged_weights(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_loaded_weights_are_copies_and_no_random_number_is_drawn() -> None:
-    state = nano().state_dict()
+    state = {k: nn.Parameter(v) for k, v in nano().state_dict().items()}
     before = torch.get_rng_state()
     model = from_meta(NANO, state)
     assert torch.equal(torch.get_rng_state(), before)
@@ -688,6 +691,9 @@ def test_folders_of_a_hub(tmp_path: Path) -> None:
     index = {key: "1.safetensors" if i < 9 else "2.safetensors" for i, (key, _) in enumerate(state)}
     (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     assert_same_weights(load(snapshot), model)
+    (snapshot / "model.safetensors.index.json").write_text('{"weight_map": ["1"]}')
+    with pytest.raises(WeightsError, match=r"index\.json names no files with weights"):
+        load(snapshot)
     save_huggingface(model, tmp_path / "models--a--b" / "snapshots" / "4567")
     with pytest.raises(WeightsError, match=r"several places.*name one of them"):
         load(tmp_path / "models--a--b")
@@ -790,6 +796,9 @@ def test_settings_beside_weights_of_timm(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(said | {"model_args": {"act_layer": "relu"}}))
     with pytest.raises(WeightsError, match=r"config\.json: model_args has act_layer"):
         load(tmp_path)
+    (tmp_path / "config.json").write_text('{"architecture": "eva02_small_patch14_224"}')
+    with pytest.raises(WeightsError, match=r"config\.json: 'eva02_small.* is not a released"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -830,6 +839,13 @@ def test_a_model_that_others_cannot_carry_out_is_not_exported() -> None:
             export(model)
     with pytest.raises(WeightsError, match="rmsnorm"):
         to_huggingface(nano(norm_layer="rmsnorm"))
+
+
+def test_files_of_ours_are_safetensors(tmp_path: Path) -> None:
+    for save in (save_timm, lambda model, path: save_backbone(model, NANO, path)):
+        with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
+            save(nano(), tmp_path / "x.bin")
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_that_contradict_the_model_are_not_saved(tmp_path: Path) -> None:
@@ -880,6 +896,10 @@ def test_the_colours_of_a_run_come_with_its_weights(tmp_path: Path) -> None:
     save_backbone(nano(), NANO, tmp_path / "teacher.safetensors", {"settings": json.dumps(crops)})
     assert load(tmp_path).pixel_mean == (0.4, 0.5, 0.6)
     assert load("dinolite_tiny").pixel_std == (0.2, 0.2, 0.2)
+    for broken in ("{", "[]", '{"crops": {"rgb_mean": [1, 2, "x"], "rgb_std": [1, 1, 1]}}'):
+        save_backbone(nano(), NANO, tmp_path / "teacher.safetensors", {"settings": broken})
+        with pytest.raises(WeightsError, match=r"teacher\.safetensors: the mean of its colours"):
+            load(tmp_path)
 
 
 def test_other_channels_than_three(tmp_path: Path) -> None:
