@@ -470,6 +470,11 @@ def check_model(config: Config) -> Iterator[str]:
             f"student.pos_embed_rope_max_period = {high}: "
             f'give the base, or both periods and base = "none"'
         )
+    if d.loss_weight == d.koleo_loss_weight == config.ibot.loss_weight == 0:
+        yield (
+            "dino.loss_weight, dino.koleo_loss_weight and ibot.loss_weight are all 0, which leaves "
+            "nothing to learn from: give one of them a weight"
+        )
     if d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed:
         yield "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true"
     if d.koleo_loss_weight > 0 and not d.koleo_loss_distributed and batch < 1 + d.koleo_topk:

@@ -144,7 +144,7 @@ def parallelize(model: nn.Module, config: Config, device: torch.device) -> nn.Mo
     if config.train.parallel == "fsdp2":
         shard(networks, device, uses_bfloat16(config, device))
         return model.to(device)
-    return wrap(model.to(device), device)
+    return wrap(model.to(device), device, config)
 
 
 def uses_bfloat16(config: Config, device: torch.device) -> bool:
@@ -158,14 +158,18 @@ def autocast(config: Config, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device))
 
 
-def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+def wrap(model: nn.Module, device: torch.device, config: Config) -> nn.Module:
     """DistributedDataParallel around a model if there are several processes: each has all of it."""
     if world_size() == 1:
         return model
+    weights = config.dino.loss_weight, config.ibot.loss_weight
+    unused = 0 in weights or config.dino.reweight_dino_local_loss  # heads or norms, in some steps
     ids: Any = [device.index] if device.type == "cuda" else None
     with warnings.catch_warnings():  # newer versions have another word for it, older ones only this
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=ids, broadcast_buffers=False, find_unused_parameters=unused
+        )
 
 
 def can_shard_on_cpu() -> bool:

@@ -242,10 +242,14 @@ def load_folder(
         if found.paths:
             return load_files(found.paths, labels, classes, skipped, image_size, cache_bytes)
     reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
-    raise ValueError(
+    raise (NoTestPart if split == "test" else ValueError)(
         f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
         f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
     )
+
+
+class NoTestPart(ValueError):
+    """A folder has no picture to test on; there may be some to train on."""
 
 
 class FoundPictures(NamedTuple):
