@@ -214,16 +214,18 @@ def check_fit(place: Path, model: dict[str, Any]) -> None:
     """Compare names and shapes: what is stored under no name of the model would else be forgotten.
 
     Raises:
-        MisfitError: anything of student or teacher differs, or a Gram teacher or center is missing.
+        MisfitError: anything of student or teacher differs, or a center is missing.
     """
     from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
     stored = FileSystemReader(place).read_metadata().state_dict_metadata
-    was = {k.removeprefix("model."): v for k, v in stored.items() if k.startswith("model.")}
-    shapes = {name: getattr(v, "size", None) for name, v in was.items()}
-    needed = {name for name in was if name.startswith(("student.", "teacher."))} | model.keys()
-    if wrong := [n for n in sorted(needed) if n not in model or shapes.get(n) != model[n].shape]:
-        raise MisfitError(f"{place} is of another model, as its {wrong[0]} shows")
+    was = {k: v.size for k, v in stored.items() if isinstance(v, TensorStorageMetadata)}
+    needed = {f"model.{name}": x.shape for name, x in model.items()}
+    both = needed.keys() | {k for k in was if k.startswith(("model.student.", "model.teacher."))}
+    both = {k for k in both if not k.startswith("model.gram_teacher.")}
+    if wrong := [k for k in sorted(both) if was.get(k) != needed.get(k)]:
+        raise MisfitError(f"{place} is of another model, as its {wrong[0][6:]} shows")
 
 
 def read_meta(place: Path) -> dict[str, Any]:

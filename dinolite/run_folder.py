@@ -218,8 +218,8 @@ def note_pictures(
         )
     if batch > len(data):
         said.append(
-            f"a batch of {batch} is more than the {len(data)} pictures there are, each comes "
-            "several times in it; train.batch_size_per_gpu makes it smaller"
+            f"a batch of {batch} is more than the data set has ({len(data)}): pictures are in it "
+            "several times; a smaller train.batch_size_per_gpu avoids that"
         )
     if why_no_knn:
         said.append(f"no k-NN: {why_no_knn}")

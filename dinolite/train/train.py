@@ -72,6 +72,8 @@ def make_state(config: Config, device: torch.device | None = None) -> TrainState
     device = device or parallel.pick_device(config.train.device)
     torch.manual_seed(seed_of(config.train.seed, INIT))
     model = SSLMetaArch(config)
+    if config.dino.koleo_loss_weight > 0:
+        model.koleo_loss.search_size(config.train.batch_size_per_gpu)  # or no step could be taken
     wrapped = parallel.parallelize(model, config, device)
     o = config.optim
     groups = get_params_groups(model.student, o.layerwise_decay, o.patch_embed_lr_mult)
