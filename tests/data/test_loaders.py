@@ -189,7 +189,7 @@ def test_what_a_worker_gets_can_be_handed_over(kind: str, again: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "pipeline"),
-    [("spawn", "per_image"), ("forkserver", "per_image"), ("forkserver", "batched")],
+    [("spawn", "per_image"), ("forkserver", "batched")],
 )
 def test_workers_that_share_nothing(
     method: str, pipeline: str, monkeypatch: pytest.MonkeyPatch
