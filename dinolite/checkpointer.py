@@ -33,6 +33,10 @@ class CheckpointError(RuntimeError):
     """The folder of a run, or a checkpoint in it, cannot be used; the message says what to do."""
 
 
+class MisfitError(CheckpointError):
+    """A checkpoint is whole and of another model."""
+
+
 def checkpoints(run: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; damaged ones, too."""
     found = [p for p in (run / "ckpt").glob("*") if p.name.isdigit() and (p / META).is_file()]
@@ -147,6 +151,7 @@ def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
 
     Raises:
         CheckpointError: there are checkpoints, and all are damaged.
+        MisfitError: the newest whole one is of another model.
     """
     places = checkpoints(folder)
     for place in reversed(places):
@@ -197,32 +202,50 @@ def set_aside(place: Path) -> Path:
 
 
 def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...). A Gram
-    teacher that the run did not have when it saved stays as it is.
+    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...). The
+    optimiser's groups, their rates and decays stay as they are: they come from the settings. So
+    does a Gram teacher that the run did not have when it saved.
 
     Raises:
-        CheckpointError: the files are damaged, or do not fit this model.
+        MisfitError: it is of another model.
+        CheckpointError: the files could not be read.
     """
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import set_state_dict
 
     state, new = contents(model, optimizer), {}
+    groups = state["optimizer"].pop("param_groups")
     try:
         if not holds_gram_teacher(place):
             new = {k: v for k, v in state["model"].items() if k.startswith("gram_teacher.")}
             state["model"] = {k: v for k, v in state["model"].items() if k not in new}
+        check_fit(place, state["model"])
         with quiet():
             dcp.load(state, checkpoint_id=place)
         whole = state["model"] | new
+        state["optimizer"]["param_groups"] = groups
         set_state_dict(
             model, optimizer, model_state_dict=whole, optim_state_dict=state["optimizer"]
         )
         return read_meta(place)
+    except MisfitError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
-        raise CheckpointError(
-            f"checkpoint {place} could not be read: {first_cause(error)}; remove that folder to "
-            "continue from the one before"
-        ) from error
+        raise CheckpointError(f"{place} could not be read: {first_cause(error)}") from error
+
+
+def check_fit(place: Path, model: dict[str, Any]) -> None:
+    """Compare names and shapes: what is stored under no name of the model would else be forgotten.
+
+    Raises:
+        MisfitError: anything of student or teacher differs, or a center is missing.
+    """
+    was = {name: entry.size for name, entry in tensors_in(place).items()}
+    needed = {f"model.{name}": x.shape for name, x in model.items()}
+    both = needed.keys() | {k for k in was if k.startswith(("model.student.", "model.teacher."))}
+    both = {k for k in both if not k.startswith("model.gram_teacher.")}
+    if wrong := [k for k in sorted(both) if was.get(k) != needed.get(k)]:
+        raise MisfitError(f"{place} is of another model, as its {wrong[0][6:]} shows")
 
 
 def holds_gram_teacher(place: Path) -> bool:

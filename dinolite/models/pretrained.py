@@ -485,8 +485,8 @@ def timm_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
 
 
 def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
-    """Mean and standard deviation of the colours that weights were trained with, as the header of the
-    file or a file beside it tells, or its name (SAT-493M); else those of ImageNet.
+    """Mean and standard deviation of the colours that weights were trained with, as the header of
+    the file or a file beside it tells, or its name (SAT-493M); else those of ImageNet.
 
     Raises:
         WeightsError: what is said there makes no sense.
