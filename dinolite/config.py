@@ -99,6 +99,8 @@ class StudentConfig(Section):
     num_heads: Count | None = None
     ffn_ratio: Positive | None = None
     patch_size: Count = 16
+    in_chans: Count = 3
+    """Channels of a picture; a run has 3, other numbers are for weights that are loaded."""
     drop_path_rate: Rate = 0.3
     layerscale: Weight | None = 1e-5
     ffn_layer: Literal["mlp", "swiglu", "swiglu32", "swiglu64", "swiglu128"] = "mlp"
@@ -461,6 +463,8 @@ def check_model(config: Config) -> Iterator[str]:
             f"student.embed_dim = {s.embed_dim} must be a multiple of 4 x student.num_heads = "
             f"{s.num_heads}"
         )
+    if s.in_chans != 3:
+        yield f"student.in_chans = {s.in_chans}: pictures are read in three colours, a run needs 3"
     low, high = s.pos_embed_rope_min_period, s.pos_embed_rope_max_period
     given = [period is not None for period in (low, high)]
     if any(given) if s.pos_embed_rope_base is not None else not all(given):

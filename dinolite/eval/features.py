@@ -44,8 +44,8 @@ def extract_features(
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
     batch_size: int = 256,
     size: int | None = None,
-    mean: Rgb = IMAGENET_MEAN,
-    std: Rgb = IMAGENET_STD,
+    mean: Rgb | None = None,
+    std: Rgb | None = None,
 ) -> Features:
     """CLS and mean patch of every picture, float32, on the backbone's device.
 
@@ -56,7 +56,8 @@ def extract_features(
         batch_size: pictures in one pass.
         size: pixels; every picture is scaled to size x size (aspect not kept, as in the official
             README), a multiple of the patch size. None = as they are.
-        mean, std: of the colour channels, those the backbone was trained with.
+        mean, std: of the colour channels, those the backbone was trained with. None = what came
+            with it (`pixel_mean`, `pixel_std`), else ImageNet's.
 
     Raises:
         ValueError: no pictures, pictures of several sizes without `size`, or a size that the
@@ -76,8 +77,8 @@ def extract_patches(
     images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
     batch_size: int = 256,
     size: int | None = None,
-    mean: Rgb = IMAGENET_MEAN,
-    std: Rgb = IMAGENET_STD,
+    mean: Rgb | None = None,
+    std: Rgb | None = None,
 ) -> Float[Tensor, "n D h w"]:
     """The patch vectors after the final norm, where they lie in the picture: one at every patch.
 
@@ -96,16 +97,19 @@ def outputs(
     images: Tensor | PictureDataset,
     batch_size: int,
     size: int | None,
-    mean: Rgb,
-    std: Rgb,
+    mean: Rgb | None,
+    std: Rgb | None,
 ) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
     """What the backbone says of each batch, and rows and columns of its patches."""
     p: Any = backbone.patch_size
     if size is not None and (size < 1 or size % p != 0):
         raise ValueError(f"size = {size} is not a multiple of the backbone's patch_size = {p}")
     device = next(backbone.parameters()).device
+    own: Any = IMAGENET_MEAN, IMAGENET_STD
+    if hasattr(backbone, "pixel_mean"):
+        own = backbone.pixel_mean, backbone.pixel_std
     for batch in picture_batches(images, batch_size, size):
-        x = preprocess(batch.to(device), mean, std)
+        x = preprocess(batch.to(device), mean or own[0], std or own[1])
         yield backbone(x, is_training=True), (x.shape[2] // p, x.shape[3] // p)
 
 

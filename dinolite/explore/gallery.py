@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, load_config
+from dinolite.config import Rgb, load_config
 from dinolite.data.datasets import find_pictures
 from dinolite.data.decoding import SUFFIXES, UnreadablePicture, read_picture, show_path
 from dinolite.data.photographs import photographs
@@ -58,11 +57,12 @@ class Source(Protocol):
 
 @dataclass(eq=False)
 class NetSource:
-    """A backbone, and how it was shown colours: their mean and spread, or all in grey."""
+    """A backbone, and how it was shown colours: their mean and spread (none = those that came with
+    the net), or all in grey."""
 
     net: DinoVisionTransformer
-    mean: Rgb = IMAGENET_MEAN
-    std: Rgb = IMAGENET_STD
+    mean: Rgb | None = None
+    std: Rgb | None = None
     grey: bool = False
 
     def __post_init__(self) -> None:
@@ -91,7 +91,9 @@ class NetSource:
     def prepared(self, picture: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "1 3 H W"]:
         """The picture as the net was trained to read it."""
         pictures = as_grey(picture[None]) if self.grey else picture[None]
-        return preprocess(pictures, self.mean, self.std)
+        return preprocess(
+            pictures, self.mean or self.net.pixel_mean, self.std or self.net.pixel_std
+        )
 
     def untrained(self) -> NetSource:
         """The same net with start values, seed 0."""
@@ -139,26 +141,20 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
     if not names:
         raise ValueError("names is empty; name at least one file, folder or released model")
     nets = {
-        str(name): NetSource(load(name, allow_network=allow_network), **colours(name))
+        str(name): NetSource(load(name, allow_network=allow_network), grey=saw_grey(name))
         for name in names
     }
     first = next(iter(nets.values()))
     return {**nets, UNTRAINED: first.untrained(), PIXELS: PixelSource(first.patch_size)}
 
 
-def colours(name: str | Path) -> dict[str, Any]:
-    """How these weights were shown colours: mean, std, grey. Empty (ImageNet's statistics, in
-    colour) unless they come from a run of dinolite, whose settings say it."""
+def saw_grey(name: str | Path) -> bool:
+    """Were these weights trained on grey pictures? A run of dinolite says so in its settings."""
     if (Path(name) / CONFIG).is_file():
-        config = load_config(Path(name) / CONFIG)
-        crops, grey = config.crops, config.data.grey
-        return {"mean": crops.rgb_mean, "std": crops.rgb_std, "grey": grey}
+        return load_config(Path(name) / CONFIG).data.grey
     path = Path(name) if Path(name).is_file() else OWN_WEIGHTS / f"{name}.safetensors"
     words = read_metadata(path) if path.is_file() else {}
-    if "rgb_mean" not in words:
-        return {}
-    mean, std = (tuple(json.loads(words[key])) for key in ("rgb_mean", "rgb_std"))
-    return {"mean": mean, "std": std, "grey": load_config(words["recipe"]).data.grey}
+    return "recipe" in words and load_config(words["recipe"]).data.grey
 
 
 # --- pictures ---

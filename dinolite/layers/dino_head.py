@@ -7,6 +7,7 @@ official `layers/dino_head.py::DINOHead`.
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,7 +32,8 @@ class DINOHead(nn.Module):
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(widths):
             layers += [nn.Linear(width_in, width_out), nn.GELU()]
-        self.mlp = nn.Sequential(*layers[:-1])
+        # one layer alone has no number in its name, as in the official code
+        self.mlp = layers[0] if nlayers == 1 else nn.Sequential(*layers[:-1])
         self.last_layer = nn.Linear(bottleneck_dim, out_dim, bias=False)
         self.init_weights(last_layer_std)
 
@@ -47,7 +49,7 @@ class DINOHead(nn.Module):
     def bottleneck(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B bottleneck"]:
         """The unit vectors that are compared with the prototypes."""
         x = self.mlp(x)
-        return F.normalize(x, dim=-1, eps=1e-6 if x.element_size() == 2 else 1e-12)
+        return F.normalize(x, dim=-1, eps=1e-6 if x.dtype == torch.float16 else 1e-12)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B K"]:
         return self.last_layer(self.bottleneck(x))

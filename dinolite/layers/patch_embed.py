@@ -5,6 +5,7 @@ DINOv3 Sec. 3.2 "Updated Model Architecture"; official `layers/patch_embed.py::P
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,9 +34,16 @@ class PatchEmbed(nn.Module):
 
         Raises:
             ValueError: H or W is not a multiple of the patch size (the official code silently
-                crops such an image), or C is not `in_chans`.
+                crops such an image), C is not `in_chans`, or the numbers are of another type.
         """
-        _, chans, height, width = x.shape
+        self.check(x)
+        return self.proj(x).permute(0, 2, 3, 1)  # [B, h, w, D]
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError for images that `forward` cannot take."""
+        if x.ndim != 4:
+            raise ValueError(f"image has the shape {list(x.shape)}; this model takes [B, C, H, W]")
+        chans, height, width = x.shape[1:]
         if height % self.patch_size or width % self.patch_size or not height or not width:
             raise ValueError(
                 f"image is {height} x {width} pixels; height and width must be multiples of "
@@ -43,4 +51,16 @@ class PatchEmbed(nn.Module):
             )
         if chans != self.in_chans:
             raise ValueError(f"image has {chans} channels; this model takes {self.in_chans}")
-        return self.proj(x).permute(0, 2, 3, 1)  # [B, h, w, D]
+        own, kind = self.proj.weight.dtype, x.device.type
+        if not x.is_floating_point():
+            raise ValueError(
+                f"image holds {x.dtype}, this model takes {own}: dinolite.eval.features.preprocess "
+                "makes it of 0..255"
+            )
+        if x.dtype != own and not (
+            torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        ):
+            raise ValueError(
+                f"image holds {x.dtype}, this model {own}: convert one of them, or use "
+                "torch.autocast"
+            )

@@ -5,16 +5,17 @@ weights into ours, and writing ours under their names.
 Official `hub/backbones.py`; timm `models/eva.py`; transformers `models/dinov3_vit`.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 State = Mapping[str, Tensor]
 Names = Callable[[str], list[str]]
 """From the name of one of our tensors to their names of its parts along the first axis; an empty
 list for a tensor that they do not store, because it can be computed."""
+INSERTED = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 ZEROS = "zeros"
 """Instead of a name: they lack this part, because it is zero (the bias of the keys)."""
 
@@ -56,7 +57,7 @@ def timm_names(key: str) -> list[str]:
     """timm keeps no mask token and no RoPE periods (it computes them), and no bias of the keys."""
     if key in ("mask_token", "rope_embed.periods") or key.endswith("bias_mask"):
         return []
-    key = renamed(key, TIMM)
+    key = rename(key, TIMM)
     if key.endswith("qkv.bias"):
         stem = key.removesuffix("qkv.bias")
         return [f"{stem}q_bias", ZEROS, f"{stem}v_bias"]
@@ -67,34 +68,70 @@ def huggingface_names(key: str) -> list[str]:
     """transformers has three projections for q, k, v, and computes the RoPE periods."""
     if key == "rope_embed.periods" or key.endswith("bias_mask"):
         return []
-    key = renamed(key, HUGGINGFACE)
+    key = rename(key, HUGGINGFACE)
     if ".attn.qkv." in key:
         q, k, v = (key.replace("attn.qkv", f"attention.{x}_proj") for x in "qkv")
         return [q, ZEROS if key.endswith("bias") else k, v]
     return [key]
 
 
-def renamed(key: str, table: Mapping[str, str]) -> str:
+def rename(key: str, table: Mapping[str, str]) -> str:
+    """The key with every part that the table names replaced."""
     for ours, theirs in table.items():
         if ours in key:
             key = key.replace(ours, theirs)
     return key
 
 
-def unwrapped(state: Mapping[str, Any]) -> State:
-    """The backbone of a training checkpoint (the teacher's) or of a larger model, else all of it.
+def plain_name(key: str) -> str:
+    """The name of a tensor without what torch.compile, DDP, FSDP and recomputation put into it."""
+    return ".".join(part for part in key.split(".") if part not in INSERTED)
+
+
+def flat_names(tree: Mapping[Any, Any], start: str = "") -> dict[str, Any]:
+    """Dictionaries in dictionaries as one: {"model": {"a": 1}} becomes {"model.a": 1}."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{start}{key}"
+        out |= flat_names(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
+
+
+def find_backbone(tree: Mapping[str, Any]) -> State:
+    """The tensors of the backbone in a file, under the names that they have inside of it.
+
+    Whatever stands around it is taken off ("state_dict", "model", "teacher.backbone.", "module.",
+    "_orig_mod.", ...), and what lies beside it is left out: heads, an optimiser, the student where
+    there is a teacher.
 
     Raises:
-        WeightsError: something in it is not a tensor.
+        WeightsError: it holds several, or something in it is not a tensor.
     """
-    if isinstance(state.get("teacher"), Mapping):
-        state = state["teacher"]
-    if any(key.startswith("backbone.") for key in state):  # beside the heads
-        start = "backbone."
-        state = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-    if wrong := [key for key, value in state.items() if not isinstance(value, Tensor)]:
-        raise WeightsError(f"not a state dict: {listed(wrong)} are not tensors")
-    return {re.sub(r"^(model\.)+", "", key): value for key, value in state.items()}
+    named = {plain_name(key): value for key, value in flat_names(tree).items()}
+    marks = [key for key in named if key.split(".")[-1] == "cls_token"]
+    starts = {key.removesuffix("cls_token").removesuffix("embeddings.") for key in marks}
+    if len(starts) > 1:
+        teachers = {s for s in starts if any(x.startswith("teacher") for x in s.split("."))}
+        starts = teachers if len(teachers) == 1 else starts
+    if len(starts) > 1:
+        raise WeightsError(
+            f"these weights hold {len(starts)} backbones, their names beginning with "
+            f"{first_few(sorted(starts))}; save one of them alone"
+        )
+    start = starts.pop() if starts else ""
+    inside = {k.removeprefix(start): v for k, v in named.items() if k.startswith(start)}
+    # transformers 5 has model.layer.0 beside embeddings; a classifier of timm is no backbone
+    inside = {k.removeprefix("model."): v for k, v in inside.items() if not k.startswith("head.")}
+    if wrong := [key for key, value in inside.items() if not holds_numbers(value)]:
+        raise WeightsError(
+            f"not a state dict: {first_few(wrong)} are not tensors that hold numbers"
+        )
+    return {key: value for key, value in inside.items() if value.numel()}  # none: no registers
+
+
+def holds_numbers(value: Any) -> bool:
+    """Is it a tensor that can be copied: not sparse, nor without memory?"""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def recognise(state: State) -> Names:
@@ -105,12 +142,14 @@ def recognise(state: State) -> Names:
     """
     if "embeddings.cls_token" in state:
         return huggingface_names
-    if "reg_token" in state or "blocks.0.gamma_1" in state:
+    if {"reg_token", "blocks.0.gamma_1", "blocks.0.attn.q_bias"} & state.keys() or (
+        "cls_token" in state and not {"mask_token", "rope_embed.periods"} & state.keys()
+    ):
         return timm_names
     if "cls_token" in state:
         return meta_names
     raise WeightsError(
-        f"these weights hold no DINOv3 ViT: their {len(state)} entries are named {listed(state)}"
+        f"these weights hold no DINOv3 ViT: their {len(state)} entries are named {first_few(state)}"
     )
 
 
@@ -139,18 +178,25 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
         what: the architecture, for the message.
 
     Raises:
-        WeightsError: naming every missing, unexpected or misshapen entry, by their names.
+        WeightsError: naming every missing, unexpected or misshapen entry, by their names, and those
+            that hold NaN or infinity, of which no feature would be a number.
     """
     check(own, state, names, what)
+    broken = []
     for part, piece in pieces(own, names):
         if part == ZEROS:
             piece.zero_()
-        else:
-            piece.copy_(state[part])
+        elif not piece.copy_(state[part].detach()).isfinite().all():
+            broken.append(part)
+    if broken:
+        raise WeightsError(
+            f"the weights for {what} hold NaN or infinity in {first_few(broken)}: take a copy that "
+            "is whole, or a checkpoint from before the training broke"
+        )
 
 
 def check(own: State, state: State, names: Names, what: str) -> None:
-    """Names and shapes must agree exactly; see `fill`."""
+    """Names and shapes must agree exactly, and numbers be real ones; see `fill`."""
     expected = {part: list(piece.shape) for part, piece in pieces(own, names) if part != ZEROS}
     mistakes = {
         "missing": [key for key in expected if key not in state],
@@ -160,13 +206,18 @@ def check(own: State, state: State, names: Names, what: str) -> None:
             for key, shape in expected.items()
             if key in state and list(state[key].shape) != shape
         ],
+        "not of real numbers": [
+            f"{key} ({state[key].dtype})".replace("torch.", "")
+            for key in expected
+            if key in state and not state[key].is_floating_point()
+        ],
     }
-    found = [f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in mistakes.items() if keys]
+    found = [f"{len(keys)} {kind}: {first_few(keys)}" for kind, keys in mistakes.items() if keys]
     if found:
         raise WeightsError(f"these weights do not fit {what}; {'; '.join(found)}")
 
 
-def listed(keys: Iterable[str]) -> str:
+def first_few(keys: Iterable[str]) -> str:
     """The first few of many names."""
     keys = list(keys)
     return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
@@ -178,6 +229,7 @@ def from_ours(own: State, names: Names, whose: str) -> dict[str, Tensor]:
     Raises:
         WeightsError: they have no place for something that changes the features.
     """
+    own = {plain_name(key): value for key, value in own.items()}
     if any(key.startswith("cls_norm.") for key in own):
         raise WeightsError(f"{whose} has no place for cls_norm (untie_cls_and_patch_norms)")
     used = {

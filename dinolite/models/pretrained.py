@@ -1,15 +1,20 @@
-"""Weights in and out: `load` takes a name, a file or a run folder and returns a backbone ready to
-look at images. Which backbone it is follows from the name, the settings in the file, or the shapes
-of the weights. Files are read without running what is in them; our own are safetensors.
+"""Weights in and out: `load` takes a name, a file or a folder and returns a backbone ready to look
+at images. Which backbone it is follows from the name, the settings in the file or in `config.json`
+beside it, and the shapes of the weights. Files are read without running what is in them.
 
 DINOv3 Table 2, Fig. 16a and model card; official `hub/backbones.py`.
 """
 
+import argparse
+import copy
 import hashlib
+import json
 import math
 import pickle
 import re
+import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +22,46 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dinolite.checkpointer import sha256, write_atomically
-from dinolite.config import StudentConfig
+from dinolite.checkpointer import sha256, write_atomically, write_text
+from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias
+from dinolite.layers.ffn_layers import SwiGLUFFN
 from dinolite.models import keymaps
 from dinolite.models.keymaps import Names, State, WeightsError, meta_names, shape_in
-from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone
+from dinolite.models.vision_transformer import SIZES, DinoVisionTransformer, build_backbone
+from dinolite.parallel import is_main
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 TEACHER = "teacher.safetensors"  # what a run leaves in its folder
+SNAPSHOT = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # of a hub
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")  # .pth.tar
 SUM = "sha256"  # in the head of files that we write
 
 
 def load(name_or_path: str | Path, *, allow_network: bool = True) -> DinoVisionTransformer:
-    """A backbone with its weights, in eval mode, float32, on the CPU.
+    """A backbone with its weights, in eval mode, float32, on the CPU. Its `pixel_mean` and
+    `pixel_std` are those of the pictures that it was trained with.
 
     Args:
-        name_or_path: a .safetensors, .pth or .pt file (ours, Meta's, timm's or Hugging Face's; the
-            architecture is read from it), the folder of a run, a name in `data/weights`, or a
-            released name such as vit_small_patch16_dinov3_qkvb, which is downloaded once.
+        name_or_path: a .safetensors, .pth, .pt, .bin or .ckpt file (ours, Meta's, timm's, Hugging
+            Face's or Lightning's; of a larger model or a checkpoint, its backbone), the folder of a
+            run or of a hub, a name in `data/weights`, or a released name such as
+            vit_small_patch16_dinov3_qkvb, which is downloaded once.
         allow_network: may it be downloaded? Without, only what was downloaded before is used.
 
     Raises:
-        WeightsError (a ValueError): there is no such thing, it cannot be read, or it does not fit.
+        WeightsError (a ValueError): there is no such thing, it cannot be read, it does not fit, or
+            nothing says which of several models it is.
     """
     name, path = str(name_or_path), Path(name_or_path)
     own = OWN_WEIGHTS / f"{name}.safetensors"
     if path.is_dir():
-        path = path / TEACHER
-        if not path.is_file():
-            raise WeightsError(f"{path.parent} has no {TEACHER}; a run writes it at its end")
+        path = file_in(path)
     if not path.is_file() and own.is_file():
         path = own
     if path.is_file():
         return load_file(path)
-    if path.suffix in (".safetensors", ".pth", ".pt"):
+    if path.suffix in SUFFIXES:
         raise WeightsError(f"there is no file {path}")
     try:
         config = architecture(name)
@@ -59,37 +69,97 @@ def load(name_or_path: str | Path, *, allow_network: bool = True) -> DinoVisionT
         raise WeightsError(
             f"there is no file or folder {name}, no data/weights/{own.name}, and {error}"
         ) from None
-    state = keymaps.unwrapped(read_state_dict(fetch(name, allow_network)))
-    return fitted(config, state, keymaps.recognise(state), name)
+    state = keymaps.find_backbone(read_state_dict(fetch(name, allow_network)))
+    model = build(config, state, keymaps.recognise(state), name)
+    model.pixel_mean, model.pixel_std = pixel_statistics(Path(name), {})
+    return model
+
+
+def file_in(folder: Path) -> Path:
+    """The weights in the folder of a run, or in one as Hugging Face keeps it."""
+    places = [folder, *folder.glob("snapshots/*")]
+    files = [place / name for place in places for name in (TEACHER, *SNAPSHOT)]
+    found = [file for file in files if file.is_file()]
+    if len({file.parent for file in found}) > 1:
+        shown = keymaps.first_few(sorted(str(file) for file in found))
+        raise WeightsError(f"{folder} has weights in several places ({shown}): name one of them")
+    if found:
+        return found[0]
+    raise WeightsError(
+        f"{folder} has no {TEACHER}; a run writes it at its end; nor has it {SNAPSHOT[0]}, as "
+        "folders of a hub do: for other weights, name the file itself"
+    )
 
 
 def load_file(path: Path) -> DinoVisionTransformer:
-    """A backbone from a file of any layout; the architecture is read from the file."""
-    if "config" in read_metadata(path):
-        return load_published(path)
-    tensors = read_state_dict(path)
-    try:
-        state = keymaps.unwrapped(tensors)
-        names = keymaps.recognise(state)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    return fitted(infer_architecture(state, names), state, names, f"the model in {path}")
+    """A backbone from a file of any layout; see `load`."""
+    words = read_metadata(path)
+    model = load_published(path) if "config" in words else load_foreign(path)
+    model.pixel_mean, model.pixel_std = pixel_statistics(path, words)
+    return model
 
 
 def load_published(path: Path) -> DinoVisionTransformer:
-    """A backbone that `save_backbone` wrote, as float32, in eval mode.
+    """A backbone from a file that dinolite wrote, with its settings in its head, as float32, in
+    eval mode.
 
     Raises WeightsError if the file is not one of ours, or does not fit its own settings.
     """
     try:
         config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
-        raise WeightsError(f"{path} holds no settings that dinolite understands: {wrong}") from None
+        raise WeightsError(
+            f"{path} holds no settings that dinolite understands: {one_line(error)}"
+        ) from None
+    state = keymaps.find_backbone(read_state_dict(path))
     try:
-        return fitted(config, read_state_dict(path), keymaps.meta_names, f"the settings in {path}")
+        names = keymaps.recognise(state)
+    except WeightsError:
+        names = meta_names  # what is missing is told below
+    try:
+        return build(config, state, names, f"the settings in {path}")
     except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
         raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None
+
+
+def load_foreign(path: Path) -> DinoVisionTransformer:
+    """A backbone from a file of others. What shapes do not tell is taken from `config.json` beside
+    it, or known where the shapes are those of a released model.
+
+    Raises:
+        WeightsError: it is not known, or the file cannot be read or is that of another model.
+    """
+    tensors, place, what = read_state_dict(path), path.parent / CONFIG, f"the model in {path}"
+    try:
+        state = keymaps.find_backbone(tensors)
+        names = keymaps.recognise(state)
+        guess = infer_architecture(state, names)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    said = settings_beside(place, names)
+    try:
+        config = StudentConfig(**{**guess.model_dump(), **said})
+    except ValidationError as error:
+        raise WeightsError(f"{place}: {one_line(error)}") from None
+    model = build(config, state, names, f"{what} as {place} describes it" if said else what)
+    silent = [name for name in unseen(state, names) if name not in said]
+    if silent and not is_released(guess):
+        example = json.dumps({name: getattr(guess, name) for name in silent})
+        raise WeightsError(
+            f"{path} is none of the released models, and {', '.join(silent)} leave no trace in the "
+            f"shapes of its weights: write them into {place}, such as {example}"
+        )
+    return model
+
+
+def toml(value: Any) -> str:
+    """A value as one writes it after `student.NAME =`."""
+    return "none" if value is None else json.dumps(value)
+
+
+def one_line(error: ValidationError) -> str:
+    """What is wrong with settings."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}" for e in error.errors())
 
 
 def from_meta(name: str | StudentConfig, state_dict: Mapping[str, Any]) -> DinoVisionTransformer:
@@ -122,10 +192,10 @@ def with_names(
 ) -> DinoVisionTransformer:
     """A model of a known architecture from weights under known names."""
     config, what = (architecture(name), name) if isinstance(name, str) else (name, "these settings")
-    return fitted(config, keymaps.unwrapped(state_dict), names, what)
+    return build(config, keymaps.find_backbone(state_dict), names, what)
 
 
-def fitted(config: StudentConfig, state: State, names: Names, what: str) -> DinoVisionTransformer:
+def build(config: StudentConfig, state: State, names: Names, what: str) -> DinoVisionTransformer:
     """The model that `config` describes, filled with a state dict, in eval mode."""
     model = skeleton(config, state, names).to_empty(device="cpu")
     model.rope_embed.reset_parameters()
@@ -144,8 +214,50 @@ def skeleton(config: StudentConfig, state: State, names: Names) -> DinoVisionTra
     """
     local = keymaps.shape_in(state, names, "local_cls_norm.weight") is not None
     config = config.model_copy(update={"untie_global_and_local_cls_norm": local})
-    with torch.device("meta"):  # draws no random numbers either
-        return build_backbone(config, teacher=True)
+    try:
+        with torch.device("meta"):  # draws no random numbers either
+            return build_backbone(config, teacher=True)
+    except ValueError as error:
+        raise WeightsError(f"no model has such settings: {error}") from None
+
+
+def start_from(backbone: DinoVisionTransformer, name_or_path: str) -> None:
+    """Fill the backbone of a run with other weights, in place; see `load` for what they may be.
+
+    A norm for local crops that the weights lack starts as a copy of the one that did its work, one
+    that the backbone lacks is left out: outside of training it changes nothing.
+
+    Raises:
+        WeightsError: they do not fit; the message names the settings that would make them fit.
+    """
+    source = load(name_or_path)
+    if wrong := differences(source, backbone):
+        raise WeightsError(f"{name_or_path} does not fit the student: it needs {', '.join(wrong)}")
+    if is_main() and source.pixel_mean != backbone.pixel_mean:
+        print(
+            f"{name_or_path} was trained on colours with crops.rgb_mean = "
+            f"{list(source.pixel_mean)}, crops.rgb_std = {list(source.pixel_std)}; here it gets "
+            f"{list(backbone.pixel_mean)} and {list(backbone.pixel_std)}",
+            file=sys.stderr,
+        )
+    start = {k: v for k, v in source.state_dict().items() if not k.startswith(LOCAL)}
+    if backbone.local_cls_norm is not None:
+        norm = source.local_cls_norm or source.cls_norm or source.norm
+        start |= {f"{LOCAL}{name}": value for name, value in norm.state_dict().items()}
+    backbone.load_state_dict(start)
+
+
+def differences(source: DinoVisionTransformer, backbone: DinoVisionTransformer) -> list[str]:
+    """The settings of a student that keep it from going on with the weights of another."""
+    shapes = [infer_architecture(model.state_dict()).model_dump() for model in (source, backbone)]
+    names = {name for name in shapes[0] if shapes[0][name] != shapes[1][name]} | set(SILENT)
+    names |= {"ffn_layer", "ffn_ratio"} if names & {"ffn_layer", "ffn_ratio"} else set()
+    theirs, ours = settings_of(source).model_dump(), settings_of(backbone).model_dump()
+    return [
+        f"student.{name} = {toml(value)} (now {toml(ours[name])})"
+        for name, value in theirs.items()
+        if name in names - {"untie_global_and_local_cls_norm"} and value != ours[name]
+    ]
 
 
 PLUS = {"ffn_layer": "swiglu", "ffn_ratio": 6.0}
@@ -167,6 +279,15 @@ COMMON: dict[str, Any] = {
     "mask_k_bias": True,
     "pos_embed_rope_rescale_coords": 2.0,
 }
+CONFIG, PIXELS = "config.json", "preprocessor_config.json"  # beside weights, in folders of a hub
+SATELLITE: tuple[Rgb, Rgb] = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))  # SAT-493M
+SILENT = ("norm_layer", "pos_embed_rope_normalize_coords")  # leave no trace in our own weights
+LOCAL = "local_cls_norm."
+EPS = {1e-5: "layernormbf16", 1e-6: "layernorm"}
+TIMM_ARGUMENTS = re.compile(  # those that are understood, show in shapes, or change no feature
+    r"embed_dim|depth|num_heads|rope_temperature|patch_size|in_chans|mlp_ratio|qkv_bias|init_values|"
+    r"swiglu_\w+|num_reg_tokens|num_classes|global_pool|(dynamic_)?img_size|drop_(path_)?rate"
+)
 META_NAME = re.compile(r"dinov3_(vit(?!t)\w+)")
 HUGGINGFACE_NAME = re.compile(r"facebook/dinov3-(vit\w+)-pretrain-\w+")
 TIMM_NAME = re.compile(r"vit_([a-z0-9]+)(_plus)?_patch16_dinov3(_qkvb)?(\.\w+)?")
@@ -199,10 +320,8 @@ def architecture(name: str) -> StudentConfig:
 
 
 def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig:
-    """The settings that a state dict was made with, read from its shapes.
-
-    Two things leave no trace: eps of the norms (taken as in every released model, 1e-5), and the
-    number of heads where the RoPE periods are not stored (64 channels each; 128 from width 4096).
+    """The settings that a state dict was made with, read from its shapes. What leaves no trace
+    there (see `unseen`) is taken as in the released models.
     """
 
     def shape(key: str) -> tuple[int, ...]:
@@ -216,19 +335,21 @@ def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig
     head_dim = 4 * periods[0] if periods else 64 if dim < 4096 else 128
     mlp = "blocks.0.mlp.w1" if (gated := shape("blocks.0.mlp.w1.weight")) else "blocks.0.mlp.fc1"
     hidden = gated[0] * 3 // 2 if gated else (shape(f"{mlp}.weight") or (4 * dim,))[0]
-    ratio = hidden / dim
+    ratio, qkv_bias = hidden / dim, bool(shape("blocks.0.attn.qkv.bias"))
+    masked = not qkv_bias or bool(shape(mask := "blocks.0.attn.qkv.bias_mask")) or not names(mask)
     inferred = {
         "embed_dim": dim,
         "depth": depth,
         "num_heads": max(dim // head_dim, 1),
+        "in_chans": patches[1],
         "patch_size": patches[-1],
         "ffn_layer": "swiglu" if gated else "mlp",
         "ffn_ratio": ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf),
         "n_storage_tokens": tokens[1] if tokens else 0,
         "layerscale": COMMON["layerscale"] if shape("blocks.0.ls1.gamma") else None,
         "norm_layer": COMMON["norm_layer"] if shape("norm.bias") else "rmsnorm",
-        "qkv_bias": bool(shape("blocks.0.attn.qkv.bias")),
-        "mask_k_bias": bool(shape(mask := "blocks.0.attn.qkv.bias_mask")) or not names(mask),
+        "qkv_bias": qkv_bias,
+        "mask_k_bias": masked,
         "proj_bias": bool(shape("blocks.0.attn.proj.bias")),
         "ffn_bias": bool(shape(f"{mlp}.bias")),
         "untie_cls_and_patch_norms": bool(shape("cls_norm.weight")),
@@ -237,13 +358,128 @@ def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig
     return StudentConfig(**COMMON | inferred)
 
 
+def unseen(state: State, names: Names) -> list[str]:
+    """The settings that change features and leave no trace in the shapes of these weights: heads
+    and periods where no periods are stored, eps of the norms, and how positions are scaled."""
+    stored = shape_in(state, names, "rope_embed.periods") is not None
+    hidden = [] if stored else ["num_heads", "pos_embed_rope_base"]
+    hidden += ["norm_layer"] if shape_in(state, names, "norm.bias") is not None else []
+    return [*hidden, "pos_embed_rope_normalize_coords"]
+
+
+def is_released(config: StudentConfig) -> bool:
+    """Are these inferred settings those of a released backbone, so that the rest is known, too?"""
+    found = config.model_dump(exclude={"arch", "qkv_bias", "untie_global_and_local_cls_norm"})
+    for settings in RELEASED.values():
+        known = StudentConfig(**COMMON | settings).model_dump()
+        known |= {k: v for k, v in SIZES[known["arch"]]._asdict().items() if known[k] is None}
+        known["ffn_layer"] = re.sub(r"\d+$", "", known["ffn_layer"])  # alignment shows in the width
+        if all(known[name] == value for name, value in found.items()):
+            return True
+    return False
+
+
+def settings_beside(place: Path, names: Names) -> dict[str, Any]:
+    """What `config.json` beside weights says: settings of `StudentConfig`, or, for weights under
+    their names, those of transformers or of timm; nothing if there is none, or it is about others.
+
+    Raises:
+        WeightsError: it cannot be read, or asks for what dinolite's backbone does not do.
+    """
+    said = read_json(place)
+    if said.get("model_type") == "dinov3_vit":
+        return huggingface_settings(said, place) if names is keymaps.huggingface_names else {}
+    if "architecture" in said:
+        return timm_settings(said, place) if names is keymaps.timm_names else {}
+    return said if said.keys() <= StudentConfig.model_fields.keys() else {}
+
+
+def read_json(place: Path) -> dict[str, Any]:
+    """The settings in a JSON file; none if there is no such file."""
+    try:
+        said = json.loads(place.read_text("utf8")) if place.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{place} cannot be read: {error}") from None
+    return said if isinstance(said, dict) else {}
+
+
+def huggingface_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    """What a DINOv3ViTConfig says of things that do not show in shapes, and which sizes it is for;
+    where it is silent, its defaults hold."""
+    act, eps = said.get("hidden_act", "gelu"), said.get("layer_norm_eps", 1e-5)
+    if act != (needed := "silu" if said.get("use_gated_mlp") else "gelu"):
+        raise WeightsError(f"{place}: hidden_act = {act!r}; dinolite has {needed!r} there")
+    if said.get("key_bias"):
+        raise WeightsError(f"{place}: key_bias = true; dinolite reads models without it")
+    if eps not in EPS:
+        allowed = " or ".join(map(str, EPS))
+        raise WeightsError(f"{place}: layer_norm_eps = {eps}; dinolite has {allowed}")
+    return {
+        "embed_dim": said.get("hidden_size", 384),
+        "depth": said.get("num_hidden_layers", 12),
+        "num_heads": said.get("num_attention_heads", 6),
+        "norm_layer": EPS[eps],
+        "pos_embed_rope_base": said.get("rope_theta", 100.0),
+        "pos_embed_rope_normalize_coords": "separate",
+    }
+
+
+def timm_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    """The same of timm's architecture and of the arguments that change it."""
+    try:
+        known = architecture(str(said["architecture"]))
+    except WeightsError as error:
+        raise WeightsError(f"{place}: {error}") from None
+    size, changes = SIZES[known.arch], said.get("model_args") or {}
+    if strange := [name for name in changes if not TIMM_ARGUMENTS.fullmatch(name)]:
+        names = keymaps.first_few(strange)
+        raise WeightsError(f"{place}: model_args has {names}, which dinolite's backbone has not")
+    return {
+        "embed_dim": changes.get("embed_dim", size.embed_dim),
+        "depth": changes.get("depth", size.depth),
+        "num_heads": changes.get("num_heads", size.num_heads),
+        "norm_layer": known.norm_layer,
+        "pos_embed_rope_base": changes.get("rope_temperature", known.pos_embed_rope_base),
+        "pos_embed_rope_normalize_coords": known.pos_embed_rope_normalize_coords,
+    }
+
+
+def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation of the colours that weights were trained with, as the head of the
+    file or a file beside it tells, or its name (SAT-493M); else those of ImageNet.
+
+    Raises:
+        WeightsError: what is said there makes no sense.
+    """
+    try:
+        head = {
+            k: json.loads(v) for k, v in words.items() if k in ("rgb_mean", "rgb_std", "settings")
+        }
+        for said, mean, std in (
+            (head, "rgb_mean", "rgb_std"),
+            (head.get("settings", {}).get("crops", {}), "rgb_mean", "rgb_std"),  # of a run
+            (read_json(path.parent / PIXELS), "image_mean", "image_std"),  # transformers
+            (read_json(path.parent / CONFIG).get("pretrained_cfg", {}), "mean", "std"),  # timm
+        ):
+            if mean in said and std in said and len(said[mean]) == len(said[std]) == 3:
+                r, g, b, *spread = map(float, [*said[mean], *said[std]])
+                return (r, g, b), (spread[0], spread[1], spread[2])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: the mean of its colours cannot be read: {error}") from None
+    names = [m[0] for part in path.parts[::-1] if (m := re.search("sat493m|lvd1689m", part))]
+    return SATELLITE if names[:1] == ["sat493m"] else (IMAGENET_MEAN, IMAGENET_STD)
+
+
 def read_state_dict(path: str | Path) -> dict[str, Any]:
-    """The tensors in a .safetensors, .pth or .pt file; never runs code that a file contains.
+    """What is in a .safetensors, .pth, .pt, .bin or .ckpt file, or in those of an index; never runs
+    code that a file contains.
 
     Raises:
         WeightsError: the file is damaged, of another kind, or wants to run code.
     """
     path = Path(path)
+    if path.suffix == ".json":
+        return read_parts(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file as load_safetensors
@@ -256,14 +492,17 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
             return tensors
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
-    if path.suffix not in (".pth", ".pt"):
-        raise WeightsError(f"{path}: weights are files ending in .safetensors, .pth or .pt")
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(
+            f"{path}: weights are files ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # options, in many files
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} is not a file of plain tensors: it is damaged, or would run code when opened, "
-            "which was refused"
+            "which was refused; where you trust it, save its state dict alone to another file"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         reason = (str(error) or "it ends too early").splitlines()[0]
@@ -271,6 +510,15 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict")
     return dict(state)
+
+
+def read_parts(index: Path) -> dict[str, Any]:
+    """The tensors in the several files that an index names."""
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict):
+        raise WeightsError(f"{index} names no files with weights (weight_map)")
+    parts = sorted(set(places.values()))
+    return {k: v for name in parts for k, v in read_state_dict(index.parent / name).items()}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -321,19 +569,44 @@ def save_backbone(
         WeightsError: the weights are not those of a backbone with these settings.
         OSError: it could not be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise WeightsError(f"path = {path}; it must end in .safetensors")
     state = model_or_state if isinstance(model_or_state, Mapping) else model_or_state.state_dict()
-    own = skeleton(config, state, keymaps.meta_names).state_dict()
-    keymaps.check(own, state, keymaps.meta_names, "the given settings")
+    state = {keymaps.plain_name(key): value for key, value in state.items()}  # if it was compiled
+    model = backbone_in(model_or_state)
+    check_settings(config, state, model)
     tensors = {
         key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
         for key, value in state.items()
     }
+    write_safetensors(tensors, Path(path), head_of(model, config, metadata or {}))
+
+
+def check_settings(
+    config: StudentConfig, state: State, model: DinoVisionTransformer | None
+) -> None:
+    """Raise WeightsError unless these settings build a model for these weights, and this one."""
+    own = skeleton(config, state, meta_names)
+    keymaps.check(own.state_dict(), state, meta_names, "the given settings")
+    for name in SILENT:
+        here, said = getattr((model or own).architecture, name), getattr(own.architecture, name)
+        if here != said:
+            raise WeightsError(f"the given settings have {name} = {said}, the model has {here}")
+
+
+def backbone_in(model: nn.Module | State) -> DinoVisionTransformer | None:
+    """The backbone itself, where torch.compile or DDP wraps it; None for a state dict."""
+    inside = [] if isinstance(model, Mapping) else model.modules()
+    return next((m for m in inside if isinstance(m, DinoVisionTransformer)), None)
+
+
+def head_of(
+    model: DinoVisionTransformer | None, config: StudentConfig, metadata: Mapping[str, str]
+) -> dict[str, str]:
+    """The texts in the head of a file of ours: settings, colours, and what else is given."""
+    words = dict(metadata)
+    if model is not None and not {"settings", "rgb_mean"} & words.keys():
+        words |= {"rgb_mean": json.dumps(model.pixel_mean), "rgb_std": json.dumps(model.pixel_std)}
     shared = config.model_copy(update={"resume_from_teacher_chkpt": None})  # a path on this machine
-    head = {"format": "pt", **(metadata or {}), "config": shared.model_dump_json()}
-    write_safetensors(tensors, path, head)
+    return {"format": "pt", **words, "config": shared.model_dump_json()}
 
 
 def write_safetensors(
@@ -342,11 +615,14 @@ def write_safetensors(
     """Write beside `path`, then move there: what was there stays until the new file is whole.
 
     Raises:
+        WeightsError: `path` does not end in .safetensors.
         OSError: it could not be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"path = {path}; it must end in .safetensors")
     try:
         with write_atomically(path) as temporary:
             save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})
@@ -354,20 +630,124 @@ def write_safetensors(
         raise OSError(f"{path} could not be written: {error}") from error
 
 
+def settings_of(model: DinoVisionTransformer) -> StudentConfig:
+    """The settings that build a model like this one."""
+    settings = dict(vars(model.architecture))
+    return StudentConfig(layerscale=settings.pop("layerscale_init"), **settings)
+
+
 def to_timm(model: DinoVisionTransformer) -> dict[str, Tensor]:
-    """The weights for timm's model of the same size; load them there with strict=True.
+    """The weights for timm's model of the same settings; load them there with strict=True. A file
+    of them should tell the settings: see `save_timm`.
 
     timm computes its RoPE periods, so features differ a little where ours were stored rounded.
 
     Raises:
         WeightsError: timm has no place for something that changes the features.
     """
+    check_rope(model, "timm")
     return keymaps.from_ours(model.state_dict(), keymaps.timm_names, "timm")
 
 
 def to_huggingface(model: DinoVisionTransformer) -> dict[str, Tensor]:
-    """The weights for transformers' DINOv3ViTModel, as its published files name them."""
-    return keymaps.from_ours(model.state_dict(), keymaps.huggingface_names, "transformers")
+    """The weights for transformers' DINOv3ViTModel (5 or later) of the same settings, for its
+    load_state_dict. A folder for from_pretrained, with the settings: see `save_huggingface`.
+
+    Raises:
+        WeightsError: transformers has no place for something that changes the features.
+    """
+    check_rope(model, "transformers")
+    if model.architecture.norm_layer == "rmsnorm":
+        raise WeightsError("transformers has no place for norm_layer = rmsnorm")
+    state = keymaps.from_ours(model.state_dict(), keymaps.huggingface_names, "transformers")
+    state = {re.sub("^layer", "model.layer", key): value for key, value in state.items()}
+    D = model.embed_dim
+    state.setdefault("embeddings.register_tokens", torch.empty(1, 0, D))
+    for i, n in product(range(model.n_blocks), (1, 2)):
+        state.setdefault(f"model.layer.{i}.layer_scale{n}.lambda1", torch.ones(D))
+    return state
+
+
+def check_rope(model: DinoVisionTransformer, whose: str) -> None:
+    """Others compute positions from a base, on axes that are scaled separately.
+
+    Raises:
+        WeightsError: this model does something else.
+    """
+    a = model.architecture
+    if a.pos_embed_rope_normalize_coords != "separate" or a.pos_embed_rope_base is None:
+        raise WeightsError(
+            f"{whose} has no place for pos_embed_rope_normalize_coords = "
+            f"{a.pos_embed_rope_normalize_coords} or periods without a base"
+        )
+    stored, computed = model.rope_embed.periods, copy.deepcopy(model.rope_embed)
+    computed.reset_parameters()
+    if not torch.allclose(stored, computed.periods, rtol=1e-2):  # bfloat16 rounds by 0.4 %
+        raise WeightsError(
+            f"{whose} has no place for the RoPE periods of this model, which are not those of "
+            f"pos_embed_rope_base = {a.pos_embed_rope_base}"
+        )
+
+
+def save_timm(model: DinoVisionTransformer, path: str | Path) -> None:
+    """Write a model under timm's names to a .safetensors file whose head tells its settings.
+
+    Raises:
+        WeightsError: timm has no place for something that changes the features.
+        OSError: it could not be written.
+    """
+    write_safetensors(to_timm(model), Path(path), head_of(model, settings_of(model), {}))
+
+
+def save_huggingface(model: DinoVisionTransformer, folder: str | Path) -> None:
+    """Write a folder that transformers' AutoModel.from_pretrained opens: model.safetensors,
+    config.json and preprocessor_config.json.
+
+    Raises:
+        WeightsError: transformers has no place for something that changes the features.
+        OSError: it could not be written.
+    """
+    folder, state, said = Path(folder), to_huggingface(model), huggingface_config(model)
+    config = settings_of(model).model_copy(update={"layerscale": said["layerscale_value"]})
+    # the names of the published files, which earlier versions read, too
+    state = {key.removeprefix("model."): value for key, value in state.items()}
+    pixels = {
+        "image_processor_type": "DINOv3ViTImageProcessor",
+        "image_mean": model.pixel_mean,
+        "image_std": model.pixel_std,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_safetensors(state, folder / SNAPSHOT[0], head_of(model, config, {}))
+    write_text(folder / CONFIG, json.dumps(said, indent=1))
+    write_text(folder / PIXELS, json.dumps(pixels, indent=1))
+
+
+def huggingface_config(model: DinoVisionTransformer) -> dict[str, Any]:
+    """The settings of the same model as a DINOv3ViTConfig names them."""
+    a, mlp = model.architecture, model.blocks.get_submodule("0.mlp")
+    gated = isinstance(mlp, SwiGLUFFN)
+    return {
+        "model_type": "dinov3_vit",
+        "architectures": ["DINOv3ViTModel"],
+        "hidden_size": a.embed_dim,
+        "num_hidden_layers": a.depth,
+        "num_attention_heads": a.num_heads,
+        "intermediate_size": len(next(mlp.parameters())),
+        "use_gated_mlp": gated,
+        "hidden_act": "silu" if gated else "gelu",
+        "num_channels": a.in_chans,
+        "patch_size": a.patch_size,
+        "num_register_tokens": a.n_storage_tokens,
+        "query_bias": a.qkv_bias,
+        "key_bias": False,
+        "value_bias": a.qkv_bias,
+        "proj_bias": a.proj_bias,
+        "mlp_bias": a.ffn_bias,
+        "layer_norm_eps": next(eps for eps, name in EPS.items() if name == a.norm_layer),
+        "layerscale_value": a.layerscale_init or 1.0,
+        "rope_theta": a.pos_embed_rope_base,
+        "pos_embed_rescale": a.pos_embed_rope_rescale_coords,
+    }
 
 
 def fetch(name: str, allow_network: bool) -> Path:
@@ -384,7 +764,7 @@ def fetch(name: str, allow_network: bool) -> Path:
             return Path(hf_hub_download(repository, file, local_files_only=True))
         except LocalEntryNotFoundError:
             new = hf_hub_download(repository, file, local_files_only=not allow_network)
-            return as_offered(Path(new))
+            return check_download(Path(new))
     except GatedRepoError:
         raise WeightsError(
             f"{name} is given to those who accept Meta's licence: do so at "
@@ -415,7 +795,7 @@ def fetch_meta(name: str) -> Path:
     """Where torch.hub would have put Meta's file. Meta gives the address only after a form."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if found := sorted(folder.glob(f"{name}_pretrain_*.pth")):
-        return as_offered(found[0])
+        return check_download(found[0])
     raise WeightsError(
         f"{name}: fill in the form at https://ai.meta.com/resources/models-and-libraries/"
         f"dinov3-downloads, save the file as {folder}/{name}_pretrain_....pth or load it by its "
@@ -424,7 +804,7 @@ def fetch_meta(name: str) -> Path:
     )
 
 
-def as_offered(path: Path) -> Path:
+def check_download(path: Path) -> Path:
     """The path, if the file has the checksum that its name promises: Hugging Face stores a large
     file under its sha256, Meta's names end in its first eight digits.
 

@@ -6,16 +6,17 @@ attention, and `models/__init__.py::build_model`; vit_tiny is none of Meta's siz
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from dinolite.config import StudentConfig
+from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, StudentConfig
 from dinolite.layers.attention import LinearKMaskedBias, Rope
 from dinolite.layers.block import SelfAttentionBlock
 from dinolite.layers.layer_scale import LayerScale
@@ -82,7 +83,11 @@ class DinoVisionTransformer(nn.Module):
                 f"depth = {a.depth} must be at least 1, n_storage_tokens = {a.n_storage_tokens} at "
                 "least 0"
             )
+        self.architecture = a
+        self.pixel_mean: Rgb = IMAGENET_MEAN  # of the pictures it was trained with
+        self.pixel_std: Rgb = IMAGENET_STD
         self.embed_dim, self.n_blocks, self.num_heads = a.embed_dim, a.depth, a.num_heads
+        self.num_features = a.embed_dim  # its name at timm and in the official code
         self.patch_size, self.n_storage_tokens = a.patch_size, a.n_storage_tokens
         self.make_tokens()
         self.patch_embed = PatchEmbed(a.patch_size, a.in_chans, a.embed_dim)
@@ -226,7 +231,7 @@ class DinoVisionTransformer(nn.Module):
     def get_intermediate_layers(
         self,
         x: Float[Tensor, "B C H W"],
-        n: int | Sequence[int] = 1,
+        n: SupportsIndex | Iterable[SupportsIndex] = 1,
         reshape: bool = False,
         return_class_token: bool = False,
         return_extra_tokens: bool = False,
@@ -236,7 +241,7 @@ class DinoVisionTransformer(nn.Module):
 
         Args:
             x: images; H and W are multiples of the patch size.
-            n: how many, or which; blocks count from 0, or backwards from -1.
+            n: how many, or which, each once; blocks count from 0, or backwards from -1.
             reshape: patches as [B, D, h, w] instead of [B, N, D].
             return_class_token, return_extra_tokens: add CLS [B, D], storage tokens [B, R, D].
             norm: apply the final norm, which was trained for the last block only.
@@ -263,26 +268,40 @@ class DinoVisionTransformer(nn.Module):
             out.append(tuple(parts) if len(parts) > 1 else patches)
         return tuple(out)
 
-    def block_numbers(self, n: int | Sequence[int]) -> list[int]:
+    def block_numbers(self, n: Any) -> list[int]:
         """The last n blocks, or the given ones, in order; -1 is the last."""
-        numbers = range(self.n_blocks - n, self.n_blocks) if isinstance(n, int) else n
-        if not all(-self.n_blocks <= i < self.n_blocks for i in numbers):
-            raise ValueError(f"blocks {n!r} asked for; this model has {self.n_blocks}, from 0 on")
-        return sorted({i % self.n_blocks for i in numbers})
+        L, n = self.n_blocks, plain(n)
+        try:
+            one = not isinstance(n, Iterable)
+            numbers = range(L - whole(n), L) if one else [whole(i) for i in n]
+        except TypeError:
+            numbers = []
+        found = sorted({i % L for i in numbers})
+        if not found or len(found) != len(numbers) or not all(-L <= i < L for i in numbers):
+            raise ValueError(
+                f"blocks {n!r} asked for; this model has {L}: give how many of them, from 1 on, or "
+                f"a list of numbers from 0 to {L - 1}, each once"
+            )
+        return found
 
     @torch.no_grad()
     def get_attention_maps(
-        self, x: Float[Tensor, "B C H W"], layers: Sequence[int] | None = None
+        self, x: Float[Tensor, "B C H W"], layers: Iterable[SupportsIndex] | None = None
     ) -> list[Float[Tensor, "B h T T"]]:
         """Attention probabilities (row = query, column = key) of some blocks.
 
         Args:
             x: images; H and W are multiples of the patch size.
-            layers: block numbers from 0, or backwards from -1; None = the last.
+            layers: block numbers from 0, or backwards from -1, each once; None = the last.
 
         Returns:
             one map per block, in the order of the blocks.
+
+        Raises:
+            ValueError: there is no such block.
         """
+        if layers is not None and not isinstance(layers, Iterable):
+            raise ValueError(f"layers = {layers!r}; give a list of block numbers, such as [0, -1]")
         grid = (x.shape[-2] // self.patch_size, x.shape[-1] // self.patch_size)
         wanted, maps = self.block_numbers(1 if layers is None else layers), []
         for i, (tokens,) in zip(range(self.n_blocks), self.run_blocks([x], [None]), strict=False):
@@ -291,6 +310,22 @@ class DinoVisionTransformer(nn.Module):
                 assert isinstance(block, SelfAttentionBlock)
                 maps.append(block.attn.attention_map(block.norm1(tokens), self.ropes([grid])[0]))
         return maps
+
+
+def whole(number: Any) -> int:
+    """A whole number of any kind (NumPy's, a tensor's) as an int.
+
+    Raises:
+        TypeError: it is none, or True or False.
+    """
+    if isinstance(number := plain(number), bool):
+        raise TypeError(f"{number!r} is not a number")
+    return operator.index(number)
+
+
+def plain(x: Any) -> Any:
+    """Arrays, tensors and their numbers as Python's lists and numbers."""
+    return x.tolist() if hasattr(x, "tolist") else x
 
 
 class Size(NamedTuple):

@@ -5,18 +5,21 @@ DINOv3 Sec. 4.2, 4.3, App. C; official `SSLMetaArch` (its "load the EMA teacher 
 raises).
 """
 
+from typing import Any
+
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from dinolite.config import GramConfig
 
 
-def load_backbone(backbone: nn.Module, name_or_path: str) -> None:
-    """Fill a backbone from released or own weights; every key must fit."""
-    from dinolite.models.pretrained import load
+def load_backbone(backbone: Any, name_or_path: str) -> None:
+    """Fill a backbone from released or own weights; if they do not fit, an error names the settings
+    to change."""
+    from dinolite.models.pretrained import start_from
 
-    backbone.load_state_dict(load(name_or_path).state_dict())
+    start_from(backbone, name_or_path)
 
 
 def loads_teacher(gram: GramConfig, iteration: int) -> bool:

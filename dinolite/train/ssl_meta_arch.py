@@ -19,7 +19,7 @@ from dinolite.loss.gram_loss import GramLoss
 from dinolite.loss.ibot_patch_loss import iBOTPatchLoss
 from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
-from dinolite.models.vision_transformer import build_backbone
+from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone
 from dinolite.train.ema import update_ema
 from dinolite.train.gram import compared_patches, load_backbone, resize_patches
 from dinolite.train.monitors import entropy, spread
@@ -64,9 +64,7 @@ class SSLMetaArch(nn.Module):
         gram = config.gram
         self.gram_teacher: nn.ModuleDict | None = None
         if gram.use_loss and not gram.ema_teacher:
-            self.gram_teacher = nn.ModuleDict(
-                {"backbone": build_backbone(config.student, teacher=True)}
-            )
+            self.gram_teacher = nn.ModuleDict({"backbone": backbone_of(config, teacher=True)})
             self.gram_teacher.requires_grad_(False)
             if gram.ckpt is not None:
                 load_backbone(self.gram_teacher["backbone"], gram.ckpt)
@@ -225,7 +223,7 @@ class SSLMetaArch(nn.Module):
 
 def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
     """`backbone`, `dino_head`, `ibot_head`; a teacher never drops samples."""
-    backbone = build_backbone(config.student, teacher=teacher)
+    backbone = backbone_of(config, teacher)
     parts: dict[str, nn.Module] = {"backbone": backbone}
     for name, c in (("dino_head", config.dino), ("ibot_head", config.ibot)):
         parts[name] = DINOHead(
@@ -237,3 +235,10 @@ def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
             c.head_last_layer_std,
         )
     return nn.ModuleDict(parts)
+
+
+def backbone_of(config: Config, teacher: bool) -> DinoVisionTransformer:
+    """A backbone that knows the colours which the run shows it."""
+    backbone = build_backbone(config.student, teacher=teacher)
+    backbone.pixel_mean, backbone.pixel_std = config.crops.rgb_mean, config.crops.rgb_std
+    return backbone

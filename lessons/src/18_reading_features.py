@@ -884,12 +884,13 @@ print("tokens ", list(out["x_prenorm"].shape))
 out["x_prenorm"].mT.reshape(1, 64, 12, 12)
 
 # %% [markdown]
-# **The wrong pixels.** ImageNet's mean and deviation are the default of
-# `extract_features`; this net was trained with others. Nothing raises:
+# **The wrong pixels.** A net that `load` gave brings its own mean and deviation.
+# Here are ImageNet's instead; this net was trained with others. Nothing raises:
 
 # %%
 net = nets["trained"]
-wrong = features.extract_features(net, test[:200])  # without **HOW
+imagenet = {"mean": features.IMAGENET_MEAN, "std": features.IMAGENET_STD}
+wrong = features.extract_features(net, test[:200], **imagenet)
 x, q = readers["trained"]
 cosine = F.cosine_similarity(wrong.cls, q[:200])
 print("still the same features:", bool((cosine > 0.999).all()))

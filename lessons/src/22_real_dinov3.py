@@ -399,6 +399,7 @@ home = pretrained.from_huggingface(ARCH, named).state_dict()
 same = [torch.equal(home[name], mine[name]) for name in mine]
 print("ours to transformers' names and home:", all(same), f"({len(same)})")
 assert transformers_agrees()
+named = [name.removeprefix("model.") for name in named]
 print([name for name in named if name.startswith("layer.0.attention")][:4])
 
 # %% [markdown]
@@ -518,8 +519,9 @@ print("one tiny number changed, same hash:", again == once)
 # | LVD, photographs | .485 .456 .406 | .229 .224 .225 |
 # | SAT, satellite | .430 .411 .296 | .213 .156 .143 |
 #
-# The file does not tell you. In lesson 06 you wrote this down; now forget it on
-# purpose. `dinolite_tiny` wants mean 0.5 and std 0.2.
+# The weights do not tell you; their name does, and `load` puts both into
+# `pixel_mean` and `pixel_std` of the net. In lesson 06 you wrote this down; now
+# forget it on purpose. `dinolite_tiny` wants mean 0.5 and std 0.2.
 
 # %% [markdown]
 # **Predict first.** Its k-NN is 47 percent here. What is left of it if you forget
@@ -527,11 +529,12 @@ print("one tiny number changed, same hash:", again == once)
 # ones, because your index was made last month?
 
 # %%
+IMAGENET = {"mean": features.IMAGENET_MEAN, "std": features.IMAGENET_STD}
 NONE = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 BYTES = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}  # 0..255 as they are
 found = {
     "right": teacher,
-    "ImageNet's": neighbours(tiny, {}, {}),
+    "ImageNet's": neighbours(tiny, IMAGENET, IMAGENET),
     "none at all": neighbours(tiny, NONE, NONE),
     "none for new": neighbours(tiny, GREY, NONE),
     "0..255": neighbours(tiny, BYTES, BYTES),

@@ -23,10 +23,11 @@ from dinolite.explore.gallery import (
     NetSource,
     PixelSource,
     Question,
-    colours,
     open_sources,
     pictures_to_show,
+    saw_grey,
 )
+from dinolite.models.pretrained import load
 from dinolite_course.explorer import patch_explorer
 
 NAMES = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
@@ -223,10 +224,15 @@ def test_the_untrained_net_is_the_same_each_time_and_leaves_the_random_state_alo
     assert all(bool((first[key] == second[key]).all()) for key in first)
 
 
-def test_strangers_are_shown_colours_with_the_statistics_of_imagenet() -> None:
-    assert colours("vit_small_patch16_dinov3_qkvb") == {}
-    ours = colours("dinolite_tiny")
-    assert ours["grey"] and tuple(ours["mean"]) == (0.5, 0.5, 0.5)
+def test_every_net_is_shown_colours_as_it_was_trained() -> None:
+    """Its own mean and spread, which the file tells; grey if it saw nothing else."""
+    assert not saw_grey("vit_small_patch16_dinov3_qkvb") and saw_grey("dinolite_tiny")
+    source = NetSource(load("dinolite_tiny"), grey=True)
+    picture = torch.full((3, 16, 16), 255, dtype=torch.uint8)
+    picture[0] = 0
+    expected = (2 / 3 - 0.5) / 0.2
+    assert source.prepared(picture).unique().tolist() == pytest.approx([expected], abs=1e-6)
+    assert source.untrained().net.pixel_mean == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.slow

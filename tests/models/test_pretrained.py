@@ -1,5 +1,6 @@
 """Weights of others give the same features here, and files are read and written safely."""
 
+import argparse
 import json
 import os
 import pickle
@@ -15,9 +16,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dinolite.checkpointer import sha256
-from dinolite.config import StudentConfig
+from dinolite.config import (
+    IMAGENET_STD,
+    ConfigError,
+    StudentConfig,
+    load_config,
+    parse_override,
+)
 from dinolite.models import pretrained
-from dinolite.models.keymaps import WeightsError, huggingface_names, timm_names
+from dinolite.models.keymaps import (
+    ZEROS,
+    WeightsError,
+    from_ours,
+    huggingface_names,
+    meta_names,
+    pieces,
+    timm_names,
+)
 from dinolite.models.keymaps import check as check_names
 from dinolite.models.pretrained import (
     architecture,
@@ -25,10 +40,15 @@ from dinolite.models.pretrained import (
     from_meta,
     from_timm,
     infer_architecture,
+    is_released,
     load,
     load_published,
+    pixel_statistics,
     read_state_dict,
     save_backbone,
+    save_huggingface,
+    save_timm,
+    start_from,
     to_huggingface,
     to_timm,
 )
@@ -62,6 +82,16 @@ def nano(**changes: Any) -> DinoVisionTransformer:
     model = build_backbone(NANO.model_copy(update=changes))
     scramble(model)
     return model.eval()
+
+
+UNSEEN = ("num_heads", "norm_layer", "pos_embed_rope_base", "pos_embed_rope_normalize_coords")
+
+
+def describe(folder: Path, *names: str, **changes: Any) -> None:
+    """Write config.json with these settings of a nano, which shapes do not tell."""
+    settings = NANO.model_copy(update=changes)
+    said = {name: getattr(settings, name) for name in names}
+    (folder / "config.json").write_text(json.dumps(said))
 
 
 def all_tokens(model: DinoVisionTransformer, x: Tensor) -> Tensor:
@@ -188,7 +218,7 @@ def test_huggingface_and_back(gated: bool) -> None:
         there = state[f"layer.0.mlp.{theirs}.weight"]
         assert torch.equal(ours[f"blocks.0.mlp.{mine}.weight"], there)
 
-    back = to_huggingface(model)
+    back = {key.removeprefix("model."): value for key, value in to_huggingface(model).items()}
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state)
 
@@ -238,6 +268,7 @@ def test_the_teacher_of_a_training_checkpoint(tmp_path: Path) -> None:
         "ibot_head.mlp.0.bias": torch.ones(2),
     }
     torch.save({"teacher": teacher | heads}, tmp_path / "teacher_checkpoint.pth")
+    describe(tmp_path, "norm_layer", "pos_embed_rope_normalize_coords")
     loaded = load(tmp_path / "teacher_checkpoint.pth")
     assert_same_weights(loaded, model)
     assert "local_cls_norm.weight" in loaded.state_dict()
@@ -290,6 +321,7 @@ def test_unknown_names(name: str) -> None:
 def test_architecture_from_shapes(changes: dict[str, Any], tmp_path: Path) -> None:
     model = nano(**changes)
     torch.save(model.state_dict(), tmp_path / "weights.pt")
+    describe(tmp_path, "norm_layer", "pos_embed_rope_normalize_coords", **changes)
     loaded = load(tmp_path / "weights.pt")
     assert_same_weights(loaded, model)
     x = torch.randn(1, 3, 16, 16)
@@ -321,12 +353,12 @@ def test_heads_are_guessed_where_no_periods_are_stored(name: str, names: Any) ->
 def test_missing_unexpected_and_misshapen_entries_are_all_named() -> None:
     state = to_timm(nano())
     del state["reg_token"]
-    state["head.weight"] = torch.zeros(10, 16)
+    state["pos_embed"] = torch.zeros(10, 16)
     state["norm.weight"] = torch.zeros(15)
     with pytest.raises(ValueError) as error:
         from_timm(NANO, state)
     assert re.search("1 missing: reg_token;", str(error.value))
-    assert re.search("1 unexpected: head.weight;", str(error.value))
+    assert re.search("1 unexpected: pos_embed;", str(error.value))
     assert "1 of the wrong shape: norm.weight [15] instead of [16]" in str(error.value)
 
 
@@ -344,6 +376,9 @@ def test_long_lists_are_cut() -> None:
         ({"fc.weight": torch.zeros(2)}, "hold no DINOv3 ViT.*fc.weight"),
         ({"cls_token": torch.zeros(1, 1, 4)}, "hold no DINOv3 ViT"),
         ({"cls_token": "text"}, "cls_token are not tensors"),
+        ({"model": {"cls_token": None}}, "cls_token are not tensors"),
+        ({"cls_token": torch.ones(2).to_sparse()}, "cls_token are not tensors that hold numbers"),
+        ({"cls_token": torch.ones(2, device="meta")}, "are not tensors that hold numbers"),
         ([torch.zeros(2)], "holds a list"),
     ],
 )
@@ -405,9 +440,9 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(WeightsError, match=r"no data/weights/dinolite_huge.safetensors"):
         load("dinolite_huge")
-    (tmp_path / "weights.bin").touch()
-    with pytest.raises(WeightsError, match=r"ending in \.safetensors, \.pth or \.pt"):
-        load(tmp_path / "weights.bin")
+    (tmp_path / "weights.npz").touch()
+    with pytest.raises(WeightsError, match=r"ending in \.safetensors, .*\.ckpt or \.tar"):
+        load(tmp_path / "weights.npz")
 
 
 # --- our own files ------------------------------------------------------------------------------
@@ -487,7 +522,8 @@ def test_a_failure_leaves_the_previous_file(
 
 @pytest.mark.parametrize("layout", ["meta", "timm", "huggingface"])
 def test_the_layout_of_a_file_is_recognised(layout: str, tmp_path: Path) -> None:
-    model = nano(embed_dim=128)  # without periods, heads of 64 channels are assumed
+    model = nano(embed_dim=128)
+    describe(tmp_path, *UNSEEN, embed_dim=128)
     model.mask_token.data.zero_()  # which timm does not keep
     state = {
         "meta": model.state_dict,
@@ -509,7 +545,7 @@ def test_run_folders_and_packaged_weights(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_loaded_weights_are_copies_and_no_random_number_is_drawn() -> None:
-    state = nano().state_dict()
+    state = {k: nn.Parameter(v) for k, v in nano().state_dict().items()}
     before = torch.get_rng_state()
     model = from_meta(NANO, state)
     assert torch.equal(torch.get_rng_state(), before)
@@ -571,3 +607,361 @@ def test_gated_weights_of_meta(
         load("dinov3_vits16")
     file.rename(file.with_name(f"dinov3_vits16_pretrain_lvd1689m-{sha256(file)[:8]}.pth"))
     assert_same_weights(load("dinov3_vits16"), nano())
+
+
+# --- files as people have them ------------------------------------------------------------------
+
+WRAPPERS: dict[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
+    "a trainer's": lambda s: {"model": s, "optimizer": {"state": {0: {"step": 1}}}, "epoch": 3},
+    "Lightning's": lambda s: {
+        "state_dict": {f"net.backbone.{k}": v for k, v in s.items()}
+        | {"net.head.weight": s["norm.weight"]},
+        "hyper_parameters": {"lr": 0.1},
+        "callbacks": {},
+    },
+    "DDP's": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "torch.compile's": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "compiled blocks'": lambda s: {
+        re.sub(r"(blocks\.\d\.)", r"\1_orig_mod.", k): v for k, v in s.items()
+    },
+    "a student alone": lambda s: {"student": {f"module.backbone.{k}": v for k, v in s.items()}},
+    "the teacher's of two": lambda s: {
+        "student": {f"backbone.{k}": v * 0 for k, v in s.items()},
+        "teacher": {f"backbone.{k}": v for k, v in s.items()},
+    },
+    "one dictionary of both": lambda s: {
+        **{f"module.student.backbone.{k}": v * 0 for k, v in s.items()},
+        **{f"module.teacher.backbone.{k}": v for k, v in s.items()},
+    },
+    "with options": lambda s: {"model": s, "args": argparse.Namespace(lr=0.1)},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPERS)
+@pytest.mark.parametrize("layout", ["meta", "timm", "huggingface"])
+def test_what_stands_around_a_backbone_is_taken_off(kind: str, layout: str, tmp_path: Path) -> None:
+    model = nano()
+    model.mask_token.data.zero_()
+    state = {"meta": nn.Module.state_dict, "timm": to_timm, "huggingface": to_huggingface}[layout](
+        model
+    )
+    torch.save(WRAPPERS[kind](dict(state)), tmp_path / "x.ckpt")
+    describe(tmp_path, *UNSEEN)
+    x = torch.randn(1, 3, 8, 12)
+    assert torch.equal(all_tokens(load(tmp_path / "x.ckpt"), x), all_tokens(model, x))
+
+
+def test_two_backbones_of_equal_right_are_refused(tmp_path: Path) -> None:
+    state = nano().state_dict()
+    torch.save({"model": state, "model_ema": state}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"x\.pth.*2 backbones.*model\., model_ema\.") as error:
+        load(tmp_path / "x.pth")
+    assert "\n" not in str(error.value)
+
+
+def test_the_head_of_a_classifier_of_timm_is_left_out(tmp_path: Path) -> None:
+    model = nano()
+    model.mask_token.data.zero_()
+    state = to_timm(model) | {"head.weight": torch.zeros(10, 16), "head.bias": torch.zeros(10)}
+    x = torch.randn(1, 3, 8, 12)
+    assert torch.equal(all_tokens(from_timm(NANO, state), x), all_tokens(model, x))
+
+
+def test_a_compiled_model_is_saved_under_plain_names(tmp_path: Path) -> None:
+    model = nano()
+    compiled = nn.ModuleDict({"_orig_mod": model})  # as torch.compile wraps it
+    assert "_orig_mod.cls_token" in compiled.state_dict()
+    save_backbone(compiled, NANO, tmp_path / "m.safetensors")
+    assert "cls_token" in load_file(tmp_path / "m.safetensors")
+    assert_same_weights(load(tmp_path / "m.safetensors"), model)
+    assert from_ours(compiled.state_dict(), timm_names, "timm").keys() == to_timm(model).keys()
+
+
+def test_folders_of_a_hub(tmp_path: Path) -> None:
+    """A snapshot, the cache folder above it, and weights in two files with an index."""
+    model = nano(qkv_bias=False)
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    save_huggingface(model, snapshot)
+    for place in (snapshot, tmp_path / "models--a--b"):
+        assert_same_weights(load(place), model)
+    state = list(load_file(snapshot / "model.safetensors").items())
+    (snapshot / "model.safetensors").unlink()
+    for name, part in (("1", state[:9]), ("2", state[9:])):
+        save_file(dict(part), snapshot / f"{name}.safetensors")
+    index = {key: "1.safetensors" if i < 9 else "2.safetensors" for i, (key, _) in enumerate(state)}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    assert_same_weights(load(snapshot), model)
+    (snapshot / "model.safetensors.index.json").write_text('{"weight_map": ["1"]}')
+    with pytest.raises(WeightsError, match=r"index\.json names no files with weights"):
+        load(snapshot)
+    save_huggingface(model, tmp_path / "models--a--b" / "snapshots" / "4567")
+    with pytest.raises(WeightsError, match=r"several places.*name one of them"):
+        load(tmp_path / "models--a--b")
+
+
+def test_numbers_that_are_none_are_told(tmp_path: Path) -> None:
+    model = nano()
+    for value, key in ((torch.nan, "norm.weight"), (torch.inf, "blocks.1.ls2.gamma")):
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        state[key][3] = value
+        save_backbone(state, NANO, tmp_path / "m.safetensors")
+        with pytest.raises(WeightsError, match=rf"m\.safetensors hold NaN or infinity in {key}"):
+            load(tmp_path / "m.safetensors")
+    too_large = model.state_dict() | {"norm.bias": torch.full((16,), 1e300, dtype=torch.float64)}
+    with pytest.raises(WeightsError, match=r"infinity in norm\.bias"):
+        from_meta(NANO, too_large)
+    quantised = model.state_dict() | {"norm.bias": torch.ones(16, dtype=torch.int8)}
+    with pytest.raises(WeightsError, match=r"1 not of real numbers: norm\.bias \(int8\)"):
+        from_meta(NANO, quantised)
+
+
+# --- what leaves no trace in shapes -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [meta_names, timm_names, huggingface_names])
+@pytest.mark.parametrize("name", sorted(pretrained.RELEASED))
+def test_released_shapes_are_known(name: str, names: Any) -> None:
+    with torch.device("meta"):
+        own = build_backbone(StudentConfig(**pretrained.COMMON | pretrained.RELEASED[name]))
+        theirs = {part: x for part, x in pieces(own.state_dict(), names) if part != ZEROS}
+        narrow = infer_architecture(theirs, names)
+    assert is_released(narrow) and narrow.num_heads == own.num_heads
+    assert not is_released(narrow.model_copy(update={"n_storage_tokens": 0}))
+
+
+UNUSUAL = {
+    "num_heads": 4,
+    "norm_layer": "layernorm",
+    "pos_embed_rope_base": 50.0,
+    "n_storage_tokens": 0,
+    "layerscale": None,
+    "embed_dim": 128,
+}
+
+
+@pytest.mark.parametrize("changes", [UNUSUAL, {"qkv_bias": False}, {"ffn_layer": "swiglu"}])
+def test_exports_tell_what_shapes_do_not(changes: dict[str, Any], tmp_path: Path) -> None:
+    """Four heads of 32 came back as two of 64, with eps 1e-5."""
+    model, x = nano(**changes), torch.randn(1, 3, 8, 12)
+    model.pixel_mean = (0.1, 0.2, 0.3)
+    model.mask_token.data.zero_()
+    save_timm(model, tmp_path / "x.safetensors")
+    save_huggingface(model, tmp_path / "hub")
+    save_backbone(model, NANO.model_copy(update=changes), tmp_path / "own.safetensors")
+    for place in ("x.safetensors", "hub", "own.safetensors"):
+        back = load(tmp_path / place)
+        assert torch.equal(all_tokens(back, x), all_tokens(model, x)), place
+        assert (back.num_heads, back.norm.eps) == (model.num_heads, model.norm.eps), place
+        assert back.pixel_mean == (0.1, 0.2, 0.3), place
+
+
+@pytest.mark.parametrize("layout", ["timm", "huggingface", "meta"])
+def test_without_a_word_they_are_refused(layout: str, tmp_path: Path) -> None:
+    """The sentence says what to write, and written there it is read."""
+    model, x = nano(**UNUSUAL), torch.randn(1, 3, 8, 12)
+    model.mask_token.data.zero_()
+    state = {"meta": nn.Module.state_dict, "timm": to_timm, "huggingface": to_huggingface}[layout](
+        model
+    )
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match=r"norm_layer.*config\.json") as error:
+        load(tmp_path / "x.safetensors")
+    example = json.loads(str(error.value)[str(error.value).index("{") :])
+    assert example.keys() == set(UNSEEN) - (
+        {"num_heads", "pos_embed_rope_base"} if layout == "meta" else set()
+    )
+    example |= {name: UNUSUAL[name] for name in example if name in UNUSUAL}
+    (tmp_path / "config.json").write_text(json.dumps(example))
+    assert torch.equal(all_tokens(load(tmp_path / "x.safetensors"), x), all_tokens(model, x))
+
+
+def test_settings_beside_weights_of_timm(tmp_path: Path) -> None:
+    """As timm.models.save_for_hf writes them."""
+    model, x = nano(num_heads=4, pos_embed_rope_base=50.0), torch.randn(1, 3, 8, 12)
+    model.mask_token.data.zero_()
+    save_file(to_timm(model), tmp_path / "model.safetensors")
+    arguments = {
+        "embed_dim": 16,
+        "depth": 2,
+        "num_heads": 4,
+        "rope_temperature": 50.0,
+        "img_size": 64,
+    }
+    said = {"architecture": "vit_small_patch16_dinov3", "model_args": arguments}
+    said["pretrained_cfg"] = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    back = load(tmp_path)
+    assert torch.equal(all_tokens(back, x), all_tokens(model, x))
+    assert (back.pixel_mean, back.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+    (tmp_path / "config.json").write_text(json.dumps(said | {"model_args": {"act_layer": "relu"}}))
+    with pytest.raises(WeightsError, match=r"config\.json: model_args has act_layer"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text('{"architecture": "eva02_small_patch14_224"}')
+    with pytest.raises(WeightsError, match=r"config\.json: 'eva02_small.* is not a released"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hidden_act": "gelu_new"}, "hidden_act = 'gelu_new'; dinolite has 'gelu'"),
+        ({"key_bias": True}, "key_bias = true"),
+        ({"layer_norm_eps": 1e-12}, "layer_norm_eps = 1e-12; dinolite has 1e-05 or 1e-06"),
+        ({"num_attention_heads": 3}, "no model has such settings: embed_dim = 16 with num_heads"),
+        ({"num_attention_heads": "four"}, r"config\.json: num_heads"),
+        ({"hidden_size": 32}, "do not fit"),
+        ({"num_hidden_layers": 3}, r"do not fit.*layer\.2\."),
+    ],
+)
+def test_what_a_backbone_cannot_do_is_refused(
+    change: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    save_file(huggingface_state(), tmp_path / "model.safetensors")
+    said = {"model_type": "dinov3_vit", "hidden_size": 16, "num_hidden_layers": 2}
+    said |= {"num_attention_heads": 4}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    assert load(tmp_path).num_heads == 4
+    (tmp_path / "config.json").write_text(json.dumps(said | change))
+    with pytest.raises(WeightsError, match=sentence) as error:
+        load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_others_cannot_carry_out_is_not_exported() -> None:
+    for export in (to_timm, to_huggingface):
+        with pytest.raises(
+            WeightsError, match="no place for pos_embed_rope_normalize_coords = max"
+        ):
+            export(nano(pos_embed_rope_normalize_coords="max"))
+        model = nano()
+        model.rope_embed.periods.mul_(1.1)
+        with pytest.raises(WeightsError, match="no place for the RoPE periods"):
+            export(model)
+    with pytest.raises(WeightsError, match="rmsnorm"):
+        to_huggingface(nano(norm_layer="rmsnorm"))
+
+
+def test_files_of_ours_are_safetensors(tmp_path: Path) -> None:
+    for save in (save_timm, lambda model, path: save_backbone(model, NANO, path)):
+        with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
+            save(nano(), tmp_path / "x.bin")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_contradict_the_model_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="norm_layer = layernorm, the model has layernormbf16"):
+        other = NANO.model_copy(update={"norm_layer": "layernorm"})
+        save_backbone(nano(), other, tmp_path / "m.safetensors")
+
+
+@pytest.mark.slow  # its import takes seconds
+def test_todays_transformers_loads_our_names_both_ways(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", minversion="5.0")
+    for changes in ({"ffn_layer": "swiglu", "ffn_ratio": 6.0}, UNUSUAL):
+        model, x = nano(**changes), torch.randn(1, 3, 8, 12)
+        save_huggingface(model, tmp_path)
+        opened = transformers.AutoModel.from_pretrained(tmp_path).eval()
+        filled = transformers.DINOv3ViTModel(opened.config).eval()
+        filled.load_state_dict(to_huggingface(model))
+        save_file(to_huggingface(model), tmp_path / "model.safetensors", {"format": "pt"})
+        again = transformers.AutoModel.from_pretrained(tmp_path).eval()
+        with torch.no_grad():
+            for theirs in (opened, filled, again):
+                assert difference(theirs(x).last_hidden_state, all_tokens(model, x)) < SAME
+        again.save_pretrained(tmp_path / "theirs")
+        assert torch.equal(all_tokens(load(tmp_path / "theirs"), x), all_tokens(model, x))
+
+
+# --- colours, channels, a run that starts from other weights ------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "red"),
+    [
+        ("dinov3_vitl16_pretrain_sat493m-eadcf0ff.pth", 0.43),
+        ("dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth", 0.485),
+        ("sat493m/lvd1689m.pth", 0.485),
+        ("models--facebook--dinov3-vitl16-pretrain-sat493m/snapshots/1/model.safetensors", 0.43),
+        ("vit_7b_patch16_dinov3.sat493m", 0.43),
+        ("vit_7b_patch16_dinov3", 0.485),
+    ],
+)
+def test_satellite_models_bring_their_colours(name: str, red: float) -> None:
+    mean, std = pixel_statistics(Path(name), {})
+    assert mean[0] == red and std == ((0.213, 0.156, 0.143) if red == 0.43 else IMAGENET_STD)
+
+
+def test_the_colours_of_a_run_come_with_its_weights(tmp_path: Path) -> None:
+    crops = {"crops": {"rgb_mean": [0.4, 0.5, 0.6], "rgb_std": [0.1, 0.1, 0.1]}}
+    save_backbone(nano(), NANO, tmp_path / "teacher.safetensors", {"settings": json.dumps(crops)})
+    assert load(tmp_path).pixel_mean == (0.4, 0.5, 0.6)
+    assert load("dinolite_tiny").pixel_std == (0.2, 0.2, 0.2)
+    for broken in ("{", "[]", '{"crops": {"rgb_mean": [1, 2, "x"], "rgb_std": [1, 1, 1]}}'):
+        save_backbone(nano(), NANO, tmp_path / "teacher.safetensors", {"settings": broken})
+        with pytest.raises(WeightsError, match=r"teacher\.safetensors: the mean of its colours"):
+            load(tmp_path)
+
+
+def test_other_channels_than_three(tmp_path: Path) -> None:
+    model, x = nano(in_chans=5), torch.randn(1, 5, 8, 8)
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    describe(tmp_path, *UNSEEN)
+    assert torch.equal(all_tokens(load(tmp_path / "x.pth"), x), all_tokens(model, x))
+    with pytest.raises(ConfigError, match=r"student\.in_chans = 5.*a run needs 3"):
+        load_config("demo", ["student.in_chans=5"])
+
+
+def test_weights_that_do_not_fit_a_run_name_its_settings(tmp_path: Path) -> None:
+    """And with the named settings they fit."""
+    changes = {"qkv_bias": False, "n_storage_tokens": 0, "ffn_layer": "swiglu", "depth": 1}
+    source = nano(**changes)
+    save_backbone(source, NANO.model_copy(update=changes), tmp_path / "m.safetensors")
+    settings = NANO.model_copy(update={"norm_layer": "layernorm"})
+    with pytest.raises(WeightsError, match=r"it needs student\.depth = 1 \(now 2\)") as error:
+        start_from(build_backbone(settings), str(tmp_path / "m.safetensors"))
+    named = re.findall(r"student\.(\w+) = (\S+) \(now", str(error.value))
+    assert "\n" not in str(error.value) and ("qkv_bias", "false") in named
+    overrides = [f"student.{name}={value}" for name, value in named]
+    base = {f"student.{k}": v for k, v in settings.model_dump().items()}
+    base |= dict(parse_override(text) for text in overrides)
+    backbone = build_backbone(load_config(None, base).student)
+    start_from(backbone, str(tmp_path / "m.safetensors"))
+    assert_same_weights(backbone, source)
+
+
+def test_timm_s_default_has_no_biases_of_q_and_v(tmp_path: Path) -> None:
+    save_timm(nano(qkv_bias=False), tmp_path / "m.safetensors")
+    with pytest.raises(WeightsError, match=r"needs student\.qkv_bias = false \(now true\)$"):
+        start_from(nano(), str(tmp_path / "m.safetensors"))
+
+
+def test_the_norm_for_local_crops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Left out by a student that has none; without it in the file, a copy of what did its work."""
+    untied = {"untie_global_and_local_cls_norm": True}
+    for there in ({}, untied, {"untie_cls_and_patch_norms": True}):
+        source, x = nano(**there), torch.randn(1, 3, 8, 8)
+        save_backbone(source, NANO.model_copy(update=there), tmp_path / "m.safetensors")
+        for here in ({}, untied):
+            backbone = nano(
+                **{**there, **untied, **here}
+                if here
+                else there | {"untie_global_and_local_cls_norm": False}
+            )
+            scramble(backbone, seed=3)
+            start_from(backbone, str(tmp_path / "m.safetensors"))
+            assert torch.equal(all_tokens(backbone, x), all_tokens(source, x))
+            if here:
+                given = source.local_cls_norm or source.cls_norm or source.norm
+                assert torch.equal(backbone.local_cls_norm.weight, given.weight)
+    assert not capsys.readouterr().err
+
+
+def test_a_run_with_other_colours_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = nano()
+    source.pixel_mean = (0.43, 0.411, 0.296)
+    save_backbone(source, NANO, tmp_path / "m.safetensors")
+    start_from(nano(), str(tmp_path / "m.safetensors"))
+    said = capsys.readouterr().err
+    assert "crops.rgb_mean = [0.43, 0.411, 0.296]" in said and said.count("\n") == 1

@@ -18,7 +18,7 @@ import pytest
 from dinolite.checkpointer import sha256
 from dinolite.cli import OfflineError
 from dinolite.models.keymaps import WeightsError
-from dinolite.models.pretrained import as_offered
+from dinolite.models.pretrained import check_download
 from tests.tiny_run import QUICK
 from tests.trust.conftest import Faults
 
@@ -158,9 +158,9 @@ def test_downloads_have_the_checksum_that_their_names_promise(
     for good in (digest, f"dinov3_vits16_pretrain_lvd1689m-{digest[:8]}.pth", "model.safetensors"):
         path = tmp_path / good
         path.write_bytes(b"weights")
-        assert as_offered(path) == path
+        assert check_download(path) == path
         path.write_bytes(b"weighty")
         if good != "model.safetensors":  # whose name promises nothing
             with pytest.raises(WeightsError, match="not the file that was offered"):
-                as_offered(path)
+                check_download(path)
     faults.survived("a download with other bytes", "one sentence: delete it, download again", 2)

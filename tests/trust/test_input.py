@@ -19,7 +19,7 @@ from dinolite.cli import main
 from dinolite.config import Config
 from dinolite.data.decoding import read_picture
 from dinolite.explore.gallery import Gallery, PixelSource
-from dinolite.models.pretrained import OWN_WEIGHTS, read_metadata, read_state_dict
+from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata, read_state_dict
 from tests.processes import dinolite
 from tests.small_sets import SMALL
 from tests.tiny_run import TINY
@@ -370,6 +370,68 @@ def test_files_that_are_no_weights_and_run_nothing(
         assert name in says("explore", name, "--no-browser")
         assert not harm.exists(), f"{name} ran code"
     faults.survived("files that are no weights; pickles that would run code", SEEN, len(cases))
+
+
+def test_numbers_in_weights_that_are_none(says: Says, tmp_path: Path, faults: Faults) -> None:
+    values = (torch.nan, torch.inf)
+    for name in NAMES:
+        for value in values:
+            written(
+                tmp_path / "x.safetensors", lambda s, n=name, v=value: s[n].view(-1)[-1:].fill_(v)
+            )  # type: ignore[misc]
+            said = says("explore", "x.safetensors", "--no-browser")
+            assert f"x.safetensors hold NaN or infinity in {name}" in said
+    faults.survived("NaN or infinity in a file of weights", SEEN, len(NAMES) * len(values))
+
+
+def test_weights_that_do_not_say_which_model_they_are(
+    says: Says, tmp_path: Path, faults: Faults
+) -> None:
+    """Without settings, and with those of another model or what no backbone here can do."""
+    save_file(weights(), tmp_path / "x.safetensors")
+    settings = {"norm_layer": "layernorm", "pos_embed_rope_normalize_coords": "separate"}
+    beside: list[tuple[str, str]] = [
+        ("", "norm_layer, pos_embed_rope_normalize_coords leave no trace"),
+        ("[]", "norm_layer, pos_embed_rope_normalize_coords leave no trace"),
+        ('{"model_type": "vit"}', "leave no trace"),
+        ('{"model_type": "dinov3_vit", "num_attention_heads": 2}', "leave no trace"),
+        ('{"norm_layer": "layernorm"}', "pos_embed_rope_normalize_coords leave no trace"),
+        ("{", "config.json cannot be read"),
+        (json.dumps(settings | {"norm_layer": "batchnorm"}), "config.json: norm_layer"),
+        (json.dumps(settings | {"num_heads": 0}), "config.json: num_heads"),
+        (json.dumps(settings | {"num_heads": 4}), "do not fit"),
+        (json.dumps(settings | {"num_heads": 3}), "no model has such settings"),
+        (json.dumps(settings | {"depth": 5}), "do not fit"),
+    ]
+    for text, sentence in beside:
+        (tmp_path / "config.json").write_text(text) if text else None
+        assert sentence in says("explore", "x.safetensors", "--no-browser"), text
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert load(tmp_path / "x.safetensors").num_heads == 2
+    kind = "weights that do not say which model they are"
+    faults.survived(kind, f"{SEEN}, with what to write where", len(beside))
+
+
+def test_a_run_cannot_start_from_weights_of_another_model(says: Says, faults: Faults) -> None:
+    """Each difference is named, as the setting that must change."""
+    student = ["student.resume_from_teacher_chkpt=dinolite_tiny"]
+    gram = ["gram.ckpt=dinolite_tiny", "gram.use_loss=true", "gram.rep_update=false"]
+    changes = ["depth=3", "num_heads=4", "n_storage_tokens=3", "qkv_bias=false", "layerscale=1e-5"]
+    changes += [
+        "norm_layer=rmsnorm",
+        "norm_layer=layernormbf16",
+        "ffn_layer=swiglu",
+        "embed_dim=96",
+    ]
+    changes += ["untie_cls_and_patch_norms=true", "pos_embed_rope_normalize_coords=max"]
+    for i, change in enumerate(changes):
+        said = says("train", "tiny", f"student.{change}", *(gram if i % 4 == 3 else student))
+        sentence = (
+            f"dinolite_tiny does not fit the student: it needs student.{change.split('=')[0]} = "
+        )
+        assert sentence in said, said
+    kind = "a run that starts from weights of another model"
+    faults.survived(kind, f"{SEEN}, with the settings to change", len(changes))
 
 
 def test_settings_inside_weights_that_make_no_sense(
