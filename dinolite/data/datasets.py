@@ -242,10 +242,19 @@ def load_folder(
         if found.paths:
             return load_files(found.paths, labels, classes, skipped, image_size, cache_bytes)
     reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
+    if split == "test":
+        raise NoTestPart(
+            f"folder:{show_path(folder)} has no readable picture to test on{reason}; allowed: "
+            f"sub-folders train and test, or at least {EVERY} pictures, of which every tenth is it"
+        )
     raise ValueError(
         f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
-        f"{' '.join(SUFFIXES)} files, at least {EVERY} of them where a test split is to be cut off"
+        f"{' '.join(SUFFIXES)} files"
     )
+
+
+class NoTestPart(ValueError):
+    """A folder has no picture to test on; there may be some to train on."""
 
 
 class FoundPictures(NamedTuple):
@@ -426,7 +435,8 @@ class ScenePictures(TensorPictures):
 
 
 class ListPictures(PictureDataset):
-    """Pictures of different sizes, decoded once and kept in memory."""
+    """Pictures of different sizes, decoded once and kept in memory: in one tensor, because of
+    thousands each would need an open file in every worker that is spawned."""
 
     def __init__(
         self,
@@ -436,7 +446,18 @@ class ListPictures(PictureDataset):
         skipped: Sequence[str] = (),
     ) -> None:
         super().__init__(labels, classes, skipped)
-        self.images = list(images)
+        empty = torch.zeros(0, dtype=torch.uint8)
+        self.pixels = torch.cat([empty, *(picture.flatten() for picture in images)])
+        parts = self.pixels.split([picture.numel() for picture in images])
+        self.images = [part.view(p.shape) for part, p in zip(parts, images, strict=True)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"images": [(x.storage_offset(), x.shape) for x in self.images]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        places = [(start, shape, start + shape.numel()) for start, shape in state["images"]]
+        self.images = [self.pixels[start:end].view(shape) for start, shape, end in places]
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
         return self.images[index]

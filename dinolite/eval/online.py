@@ -8,17 +8,32 @@ import torch
 from torch import nn
 
 from dinolite.config import Config
-from dinolite.data.datasets import PictureDataset, TensorPictures, load_pictures
+from dinolite.data.datasets import NoTestPart, PictureDataset, TensorPictures, load_pictures
 from dinolite.eval.features import extract_features
 from dinolite.eval.knn import knn_accuracy
+
+
+class NothingToClassify(ValueError):
+    """The pictures have no labels, or no part to test on: there is no k-NN."""
 
 
 def evaluation_pictures(
     config: Config, train: PictureDataset | None = None
 ) -> tuple[PictureDataset, PictureDataset] | None:
-    """Bank and queries that `[evaluation]` describes; None if a split has no labels.
+    """`labelled_pictures`, or None."""
+    try:
+        return labelled_pictures(config, train)
+    except NothingToClassify:
+        return None
 
-    Pictures without a label are left out of the bank.
+
+def labelled_pictures(
+    config: Config, train: PictureDataset | None = None
+) -> tuple[PictureDataset, PictureDataset]:
+    """Bank and queries that `[evaluation]` describes; without a label none is in the bank.
+
+    Raises:
+        NothingToClassify: a split has no labels, or there are no queries.
     """
     d, e = config.data, config.evaluation
     spec, size = e.dataset or d.dataset, e.image_size or d.image_size
@@ -28,10 +43,13 @@ def evaluation_pictures(
         bank = load_pictures(spec, "train", size, d.root)
     known = torch.nonzero(bank.labels >= 0).flatten()
     if len(bank.classes) < 2 or len(known) == 0:
-        return None
-    queries = load_pictures(spec, "test", size, d.root)
+        raise NothingToClassify(f"{spec} has no classes to tell apart")
+    try:
+        queries = load_pictures(spec, "test", size, d.root)
+    except NoTestPart as error:
+        raise NothingToClassify(str(error)) from None
     if bool((queries.labels < 0).all()):
-        return None
+        raise NothingToClassify(f"the test pictures of {spec} have no labels")
     if len(known) > e.max_train:
         # Evenly spread over the set, so that sorted classes stay balanced.
         known = known[torch.linspace(0, len(known) - 1, e.max_train).long()]
@@ -50,11 +68,17 @@ def evaluation_side(config: Config, pictures: PictureDataset) -> int | None:
 
 
 class KnnMonitor:
-    """Called with a backbone: {"knn": top-1 accuracy in percent}, or {} without labels."""
+    """Called with a backbone: {"knn": top-1 accuracy in percent}, or {} if there is nothing to
+    classify; `why_not` says why."""
 
     def __init__(self, config: Config, train: PictureDataset, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.pictures = evaluation_pictures(config, train)
+        self.pictures: tuple[PictureDataset, PictureDataset] | None = None
+        self.why_not = ""
+        try:
+            self.pictures = labelled_pictures(config, train)
+        except NothingToClassify as error:
+            self.why_not = str(error)
 
     def __call__(self, backbone: nn.Module) -> dict[str, float]:
         if self.pictures is None:

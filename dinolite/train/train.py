@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dinolite import parallel
-from dinolite.checkpointer import load_checkpoint, resume
+from dinolite.checkpointer import load_checkpoint
 from dinolite.config import Config
 from dinolite.data.datasets import PictureDataset, load_pictures
 from dinolite.data.loaders import seed_of, ssl_batches
@@ -22,7 +22,17 @@ from dinolite.data.masking import SSLBatch
 from dinolite.eval.online import KnnMonitor
 from dinolite.metrics import RunLog, RunningMeans, Show, StepClock
 from dinolite.models.vision_transformer import build_backbone
-from dinolite.run_folder import data_settings, locked, note_skipped, open_run, publish, save
+from dinolite.run_folder import (
+    data_settings,
+    locked,
+    note_pictures,
+    note_skipped,
+    open_run,
+    publish,
+    record,
+    resume_run,
+    save,
+)
 from dinolite.train.cosine_lr_scheduler import Schedules
 from dinolite.train.early_end import (
     FiniteGuard,
@@ -53,6 +63,8 @@ class TrainState:
     schedules: Schedules
     guard: FiniteGuard
     iteration: int = 0
+    pictures: list[int] | None = None
+    """The `fingerprint` of those that it is trained on; on the main process only."""
 
 
 def make_state(config: Config, device: torch.device | None = None) -> TrainState:
@@ -60,6 +72,8 @@ def make_state(config: Config, device: torch.device | None = None) -> TrainState
     device = device or parallel.pick_device(config.train.device)
     torch.manual_seed(seed_of(config.train.seed, INIT))
     model = SSLMetaArch(config)
+    if config.dino.koleo_loss_weight > 0:
+        model.koleo_loss.search_size(config.train.batch_size_per_gpu)  # or no step could be taken
     wrapped = parallel.parallelize(model, config, device)
     o = config.optim
     groups = get_params_groups(model.student, o.layerwise_decay, o.patch_embed_lr_mult)
@@ -86,6 +100,9 @@ def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
         )
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()  # meanwhile DDP and FSDP2 average the gradients of all processes
+    for parameter in model.student.parameters():
+        if parameter.grad is None:  # no term of this step needs it; the optimiser keeps all states
+            parameter.grad = torch.zeros_like(parameter)
     values = {"total_loss": total.detach(), **values}
     for name, module in model.student.items():  # one limit each, or the backbone's would rule
         norm = parallel.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
@@ -136,7 +153,7 @@ def run_loop(
         signal = stop.received() if log_due or world_size == 1 else 0
         if save_due or signal:
             state.guard.check()
-            save(folder, config, done, state.model, state.optimizer)
+            save(folder, config, done, state.model, state.optimizer, state.pictures)
         if signal and done < total:
             raise RunStopped(done, signal)
         clock.start()
@@ -166,6 +183,18 @@ def teacher_backbone(state: TrainState) -> nn.Module | None:
     copy = build_backbone(state.config.student, teacher=True)
     copy.load_state_dict(tensors)
     return copy.to(state.device).eval()
+
+
+def open_pictures(state: TrainState, folder: Path) -> tuple[PictureDataset, KnnMonitor | None]:
+    """The pictures to train on, and on the main process those for k-NN; it says what is unusual."""
+    config = state.config
+    data = load_pictures(split="train", **data_settings(config))
+    if not parallel.is_main():
+        return data, None
+    monitor = KnnMonitor(config, data, state.device)
+    note_skipped(data, folder)
+    state.pictures = note_pictures(data, folder, config, state.iteration, monitor.why_not)
+    return data, monitor
 
 
 @dataclass
@@ -198,10 +227,10 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         stack.enter_context(locked(folder))
         open_run(folder, config, allow_changes)
         state = make_state(config, device)
-        state.iteration = resume(folder, state.model, state.optimizer)
-        data = load_pictures(split="train", **data_settings(config))
-        note_skipped(data, folder)
-        monitor = KnnMonitor(config, data, device) if parallel.is_main() else None
+        state.iteration = resume_run(folder, config, state.model, state.optimizer)
+        data, monitor = open_pictures(state, folder)
+        if state.iteration == 0:
+            record(folder, config)  # last: until here all can fail
         log = RunLog(folder, state.iteration, config.train.iterations, show)
         stack.enter_context(log)
         stop = stack.enter_context(StopRequests())
