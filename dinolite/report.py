@@ -41,7 +41,7 @@ from dinolite.eval.segmentation import confusion_matrix, miou, pixel_patches, se
 from dinolite.models.pretrained import load
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.parallel import pick_device
-from dinolite.run_folder import CONFIG, TEACHER, origin
+from dinolite.run_folder import CONFIG, TEACHER, note_skipped, origin
 from dinolite.train.train import INIT
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure, read_log
@@ -158,6 +158,7 @@ def classification(run: FinishedRun, config: Config) -> list[Row]:
     pixels = best_pixel_knn(pictures[0], train_y, pictures[1], test_y, ks=(k,)).accuracy
     small = [pixel_features(p, PIXEL_SIDE) for p in pictures]
     of_pixels = ridge_probe(small[0][train_y >= 0], train_y[train_y >= 0])
+    note_skipped(pictures, run.folder, go_on=True)
     counts = f"{len(train_y)} -> {len(test_y)} pictures, {len(pictures[0].classes)} classes"
     return [
         Row(f"k-NN of the CLS token, {counts}", *percent(pixels, *near)),
@@ -318,7 +319,10 @@ def example_pictures(config: Config, side: int) -> Tensor:
     """Four pictures [4, 3, side, side]: of the run's folder, or bundled photographs."""
     d = config.data
     if d.dataset.startswith("folder:"):
-        return squares(evenly(load_pictures(d.dataset, "test", d.image_size), 4), side)
+        return squares(
+            evenly(load_pictures(d.dataset, "test", d.image_size, value_range=d.value_range), 4),
+            side,
+        )
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])
     return as_grey(images) if d.grey else images

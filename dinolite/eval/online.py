@@ -16,22 +16,28 @@ from dinolite.eval.knn import knn_accuracy
 def evaluation_pictures(
     config: Config, train: PictureDataset | None = None
 ) -> tuple[PictureDataset, PictureDataset] | None:
-    """Bank and queries that `[evaluation]` describes; None if a split has no labels.
+    """Bank and queries that `[evaluation]` describes; None if a split has no labels, the training
+    split fewer than two classes, or the two no class in common.
 
-    Pictures without a label are left out of the bank.
+    Pictures without a label are left out of the bank, those of classes unknown to it out of the
+    queries.
     """
     d, e = config.data, config.evaluation
     spec, size = e.dataset or d.dataset, e.image_size or d.image_size
     if train is not None and (spec, size) == (d.dataset, d.image_size):
         bank = train
     else:
-        bank = load_pictures(spec, "train", size, d.root)
+        bank = load_pictures(spec, "train", size, d.root, value_range=d.value_range)
     known = torch.nonzero(bank.labels >= 0).flatten()
-    if len(bank.classes) < 2 or len(known) == 0:
+    if len(bank.labels[known].unique()) < 2:
         return None
-    queries = load_pictures(spec, "test", size, d.root)
-    if bool((queries.labels < 0).all()):
+    queries = load_pictures(spec, "test", size, d.root, value_range=d.value_range)
+    # A class that the bank does not have could not be named; its pictures only lower the number.
+    answerable = torch.isin(queries.labels, bank.labels[known])
+    if not answerable.any():
         return None
+    if not answerable[queries.labels >= 0].all():
+        queries = queries.subset(torch.nonzero(answerable).flatten())
     if len(known) > e.max_train:
         # Evenly spread over the set, so that sorted classes stay balanced.
         known = known[torch.linspace(0, len(known) - 1, e.max_train).long()]

@@ -22,7 +22,16 @@ from dinolite.data.masking import SSLBatch
 from dinolite.eval.online import KnnMonitor
 from dinolite.metrics import RunLog, RunningMeans, Show, StepClock
 from dinolite.models.vision_transformer import build_backbone
-from dinolite.run_folder import data_settings, locked, note_skipped, open_run, publish, save
+from dinolite.run_folder import (
+    data_settings,
+    locked,
+    note_skipped,
+    open_run,
+    publish,
+    save,
+    skipped_lines,
+    tell_skipped,
+)
 from dinolite.train.cosine_lr_scheduler import Schedules
 from dinolite.train.early_end import (
     FiniteGuard,
@@ -200,8 +209,12 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         state = make_state(config, device)
         state.iteration = resume(folder, state.model, state.optimizer)
         data = load_pictures(split="train", **data_settings(config))
-        note_skipped(data, folder)
         monitor = KnnMonitor(config, data, device) if parallel.is_main() else None
+        sets = [data, *((monitor and monitor.pictures) or ())]
+        note_skipped(sets, folder, go_on=state.iteration > 0)
+        stack.callback(tell_skipped, folder, len(skipped_lines(folder)))
+        if show and parallel.is_main():
+            print(f"data: {data.understood}", flush=True)
         log = RunLog(folder, state.iteration, config.train.iterations, show)
         stack.enter_context(log)
         stop = stack.enter_context(StopRequests())

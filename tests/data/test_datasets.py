@@ -232,8 +232,8 @@ def test_what_is_no_picture_is_skipped_by_name(tmp_path: Path) -> None:
     (tmp_path / "no suffix").write_bytes((tmp_path / "a.png").read_bytes())
     pictures = load_pictures(f"folder:{tmp_path}")
     assert values(pictures) == [1] and pictures.labels.tolist() == [-1]
-    assert len(pictures.skipped) == 3
-    for name in ("notes.txt", ".thumbnails", "no suffix"):
+    assert len(pictures.skipped) == 4
+    for name in ("notes.txt", ".thumbnails", "no suffix", "c.jpg"):
         assert sum(name in sentence for sentence in pictures.skipped) == 1
 
 
