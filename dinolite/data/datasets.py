@@ -82,7 +82,7 @@ def load_pictures(
         folders = [Path(part.removeprefix("folder:")).expanduser() for part in specs]
         return load_folders(folders, split, image_size, cache_bytes, value_range)
     if len(specs) > 1:
-        return _joined(spec, split, image_size, root, download)
+        return _joined(spec, split, image_size, root, download, value_range)
     if spec in ("windows", "scenes", "mosaics"):
         return _made(spec, split, image_size)
     if spec == "photos":
@@ -116,10 +116,18 @@ def _unknown(spec: str) -> ValueError:
 
 
 def _joined(
-    spec: str, split: str, size: int | None, root: str | Path | None, download: bool
+    spec: str,
+    split: str,
+    size: int | None,
+    root: str | Path | None,
+    download: bool,
+    value_range: tuple[float, float] | None,
 ) -> TensorPictures:
     """ "a+b": the pictures of both, mixed when training because batches are drawn at random."""
-    parts = [load_pictures(part, split, size, root, download) for part in parts_of(spec)]
+    parts = [
+        load_pictures(part, split, size, root, download, value_range=value_range)
+        for part in parts_of(spec)
+    ]
     tensors = [p for p in parts if isinstance(p, TensorPictures)]
     if len(tensors) < len(parts) or len({p.images.shape[1:] for p in tensors}) > 1:
         raise ValueError(
@@ -128,7 +136,10 @@ def _joined(
             "image_size given"
         )
     images = torch.cat([p.images for p in tensors])
-    return TensorPictures(images, torch.full((len(images),), -1), ())
+    skipped = [sentence for p in parts for sentence in p.skipped]
+    joined = TensorPictures(images, torch.full((len(images),), -1), (), skipped)
+    joined.notes = [sentence for p in parts for sentence in p.notes]
+    return joined
 
 
 def _made(spec: str, split: str, size: int | None) -> TensorPictures:

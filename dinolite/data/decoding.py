@@ -265,6 +265,7 @@ def _opened(path: PicturePath | io.BytesIO, name: str) -> Image.Image:
                 f"{MAX_PIXELS}, which a small file made to fill the memory would have"
             )
         if picture.format != "PNG":
+            picture.filename = ""  # or Pillow maps the file to memory, and scrambles a turned TIFF
             return picture
         picture.verify()  # after which it can only be closed
     except Exception:
@@ -334,5 +335,4 @@ def _to_8_bit(
         low, high = float(finite.min()), float(finite.max())
     exact = values.astype(np.float32 if values.itemsize < 4 else np.float64)
     exact = np.nan_to_num(exact, nan=low, posinf=high, neginf=low).clip(low, high) - low
-    scale = 255 / (high - low) if high > low else 0.0
-    return (exact * scale + 0.5).astype(np.uint8)
+    return (exact * 255 / ((high - low) or 1) + 0.5).astype(np.uint8)
