@@ -320,16 +320,17 @@ def test_broken_files_in_a_set_too_large_for_memory(
     faults: Faults,
 ) -> None:
     """Of both parts, by whichever process reads them; kept where the run goes on."""
+    photos = tmp_path / "photos"
     for i, place in enumerate(["train/a", "train/b", "val/a", "val/b"] * 3):
-        (tmp_path / place).mkdir(parents=True, exist_ok=True)
-        (tmp_path / place / f"{i}.png").write_bytes(PNG)
+        (photos / place).mkdir(parents=True, exist_ok=True)
+        (photos / place / f"{i}.png").write_bytes(PNG)
     for place in ("train/a", "train/b", "val/b"):
-        (tmp_path / place / "bad.png").write_bytes(b"broken")
-    (tmp_path / "train" / "notes.txt").write_text("hello")
+        (photos / place / "bad.png").write_bytes(b"broken")
+    (photos / "train" / "notes.txt").write_text("hello")
     for module in ("dinolite.train.train", "dinolite.eval.online"):
         monkeypatch.setattr(f"{module}.load_pictures", partial(load_pictures, cache_bytes=10))
     out = tmp_path / "run"
-    settings = [*TINY, f"data.dataset=folder:{tmp_path}", f"train.output_dir={out}"]
+    settings = [*TINY, f"data.dataset=folder:{photos}", f"train.output_dir={out}"]
     settings += [f"train.num_workers={workers}", "optim.lr.warmup=0"]
     train(load_config("demo", [*settings, "train.iterations=3"]), show="lines")  # 12 of 8
     said = capsys.readouterr()
