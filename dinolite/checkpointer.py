@@ -29,6 +29,10 @@ class CheckpointError(RuntimeError):
     """The folder of a run, or a checkpoint in it, cannot be used; the message says what to do."""
 
 
+class MisfitError(CheckpointError):
+    """A checkpoint is whole and of another model."""
+
+
 def checkpoints(run: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first; damaged ones, too."""
     found = [p for p in (run / "ckpt").glob("*") if p.name.isdigit() and (p / META).is_file()]
@@ -128,6 +132,7 @@ def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
 
     Raises:
         CheckpointError: there are checkpoints, and all are damaged.
+        MisfitError: the newest whole one is of another model.
     """
     places = checkpoints(folder)
     for place in reversed(places):
@@ -178,27 +183,49 @@ def set_aside(place: Path) -> Path:
 
 
 def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...).
+    """Fill model and optimiser in place; returns what `meta.json` says (iteration, ...). The
+    optimiser's groups, their rates and decays stay as they are: they come from the settings.
 
     Raises:
-        CheckpointError: the files are damaged, or do not fit this model.
+        MisfitError: it is of another model.
+        CheckpointError: the files could not be read.
     """
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import set_state_dict
 
     state = contents(model, optimizer)
+    groups = state["optimizer"].pop("param_groups")
     try:
+        check_fit(place, state["model"])
         with quiet():
             dcp.load(state, checkpoint_id=place)
+        state["optimizer"]["param_groups"] = groups
         set_state_dict(
             model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
         )
         return read_meta(place)
+    except MisfitError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
-        raise CheckpointError(
-            f"checkpoint {place} could not be read: {first_cause(error)}; remove that folder to "
-            "continue from the one before"
-        ) from error
+        raise CheckpointError(f"{place} could not be read: {first_cause(error)}") from error
+
+
+def check_fit(place: Path, model: dict[str, Any]) -> None:
+    """Compare names and shapes: what is stored under no name of the model would else be forgotten.
+
+    Raises:
+        MisfitError: anything of student or teacher differs, or a center is missing.
+    """
+    from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    stored = FileSystemReader(place).read_metadata().state_dict_metadata
+    was = {k: v.size for k, v in stored.items() if isinstance(v, TensorStorageMetadata)}
+    needed = {f"model.{name}": x.shape for name, x in model.items()}
+    both = needed.keys() | {k for k in was if k.startswith(("model.student.", "model.teacher."))}
+    both = {k for k in both if not k.startswith("model.gram_teacher.")}
+    if wrong := [k for k in sorted(both) if was.get(k) != needed.get(k)]:
+        raise MisfitError(f"{place} is of another model, as its {wrong[0][6:]} shows")
 
 
 def read_meta(place: Path) -> dict[str, Any]:

@@ -479,12 +479,29 @@ def check_model(config: Config) -> Iterator[str]:
             f"student.pos_embed_rope_max_period = {high}: "
             f'give the base, or both periods and base = "none"'
         )
+    if d.loss_weight == d.koleo_loss_weight == config.ibot.loss_weight == 0:
+        yield (
+            "dino.loss_weight, dino.koleo_loss_weight and ibot.loss_weight are all 0, which leaves "
+            "nothing to learn from: give one of them a weight"
+        )
     if d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed:
         yield "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true"
-    if d.koleo_loss_weight > 0 and not d.koleo_loss_distributed and batch < 1 + d.koleo_topk:
+    if d.koleo_loss_weight > 0:
+        yield from check_koleo(d, batch)
+
+
+def check_koleo(d: DinoConfig, batch: int) -> Iterator[str]:
+    """As far as it does not depend on the number of processes."""
+    group = d.koleo_distributed_loss_group_size if d.koleo_loss_distributed else None
+    if not d.koleo_loss_distributed and batch <= d.koleo_topk:
         yield (
             f"train.batch_size_per_gpu = {batch} leaves KoLeo without {d.koleo_topk} "
             "neighbour(s): use a larger batch or dino.koleo_loss_weight = 0"
+        )
+    if group is not None and (group % batch or group <= d.koleo_topk):
+        yield (
+            f"dino.koleo_distributed_loss_group_size = {group} must be a multiple of "
+            f"train.batch_size_per_gpu = {batch} and above dino.koleo_topk = {d.koleo_topk}"
         )
 
 

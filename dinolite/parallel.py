@@ -27,10 +27,15 @@ T = TypeVar("T")
 def pick_device(wanted: str = "auto") -> torch.device:
     """ "auto": this process's GPU if there is one, else the CPU."""
     if wanted != "auto":
+        here = {"cpu": 1, "cuda": torch.cuda.device_count()}
+        here["mps"] = int(torch.backends.mps.is_available())
         try:
-            return torch.device(wanted)
+            device = torch.device(wanted)
         except RuntimeError:
             raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
+        if (device.index or 0) >= here.get(device.type, 0):
+            raise ValueError(f"device = {wanted!r} is not in this machine; use auto or cpu")
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")
@@ -144,7 +149,7 @@ def parallelize(model: nn.Module, config: Config, device: torch.device) -> nn.Mo
     if config.train.parallel == "fsdp2":
         shard(networks, device, uses_bfloat16(config, device))
         return model.to(device)
-    return wrap(model.to(device), device)
+    return wrap(model.to(device), device, config)
 
 
 def uses_bfloat16(config: Config, device: torch.device) -> bool:
@@ -158,14 +163,19 @@ def autocast(config: Config, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device))
 
 
-def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+def wrap(model: nn.Module, device: torch.device, config: Config) -> nn.Module:
     """DistributedDataParallel around a model if there are several processes: each has all of it."""
     if world_size() == 1:
         return model
+    weights = config.dino.loss_weight, config.ibot.loss_weight
+    norm = config.student.untie_global_and_local_cls_norm and config.dino.reweight_dino_local_loss
+    unused = norm or 0 in weights  # no term then needs a head or a norm, at least in some steps
     ids: Any = [device.index] if device.type == "cuda" else None
     with warnings.catch_warnings():  # newer versions have another word for it, older ones only this
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=ids, broadcast_buffers=False, find_unused_parameters=unused
+        )
 
 
 def can_shard_on_cpu() -> bool:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dinolite.checkpointer import CheckpointError, write_text
 from dinolite.config import Config, load_config
-from dinolite.data.datasets import PictureDataset, load_pictures
+from dinolite.data.datasets import NoTestPart, PictureDataset, load_pictures
 from dinolite.data.loaders import seed_of
 from dinolite.data.photographs import photographs
 from dinolite.data.scenes import make_scenes
@@ -36,12 +36,17 @@ from dinolite.eval.features import (
 )
 from dinolite.eval.knn import best_pixel_knn, knn_accuracy, nearest_pictures
 from dinolite.eval.linear import ridge_probe
-from dinolite.eval.online import evaluation_pictures, evaluation_side
+from dinolite.eval.online import (
+    NothingToClassify,
+    evaluation_pictures,
+    evaluation_side,
+    labelled_pictures,
+)
 from dinolite.eval.segmentation import confusion_matrix, miou, pixel_patches, segmentation_probe
 from dinolite.models.pretrained import load
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.parallel import pick_device
-from dinolite.run_folder import CONFIG, TEACHER, note_skipped, origin
+from dinolite.run_folder import CONFIG, TEACHER, data_settings, note_skipped, origin
 from dinolite.train.train import INIT
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure, read_log
@@ -116,12 +121,21 @@ def evaluate_run(run: FinishedRun, dataset: str | None = None) -> list[Row]:
     Args:
         dataset: labelled pictures to classify, instead of those of the run's settings; only
             without it the rows are kept in `evaluation.json` in the run's folder.
+
+    Raises:
+        NothingToClassify: `dataset` has no labels, or no part to test on.
     """
     config = run.config
     if dataset is not None:
         changed = config.evaluation.model_copy(update={"dataset": dataset})
         config = config.model_copy(update={"evaluation": changed})
-    rows = [*classification(run, config), segmentation(run)]
+    try:
+        rows = classification(run, config)
+    except NothingToClassify:
+        if dataset is not None:
+            raise
+        rows = []
+    rows.append(segmentation(run))
     if dataset is None:
         text = {"rows": [asdict(row) for row in rows], **origin(run.config)}
         write_text(run.folder / EVALUATION, json.dumps(text, indent=1))
@@ -140,10 +154,12 @@ def stored_rows(run: FinishedRun) -> list[Row]:
 
 
 def classification(run: FinishedRun, config: Config) -> list[Row]:
-    """Which class is a picture of? Nothing if there are no labels."""
-    pictures = evaluation_pictures(config)
-    if pictures is None:
-        return []
+    """Which class is a picture of?
+
+    Raises:
+        NothingToClassify: there are no labels, or is no part to test on.
+    """
+    pictures = labelled_pictures(config)
     train_y, test_y = (p.labels for p in pictures)
     k, side = config.evaluation.knn_k, evaluation_side(config, pictures[0])
     near, probe = [], []
@@ -319,10 +335,11 @@ def example_pictures(config: Config, side: int) -> Tensor:
     """Four pictures [4, 3, side, side]: of the run's folder, or bundled photographs."""
     d = config.data
     if d.dataset.startswith("folder:"):
-        return squares(
-            evenly(load_pictures(d.dataset, "test", d.image_size, value_range=d.value_range), 4),
-            side,
-        )
+        try:
+            found = load_pictures(split="test", **data_settings(config))
+        except NoTestPart:
+            found = load_pictures(split="train", **data_settings(config))
+        return squares(evenly(found, 4), side)
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])
     return as_grey(images) if d.grey else images

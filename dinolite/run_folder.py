@@ -7,9 +7,12 @@ another version, a GPU or another CPU need not. Official: only `config.yaml`, wi
 """
 
 import json
+import os
 import platform
 import subprocess
 import sys
+import unicodedata
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -25,22 +28,25 @@ from dinolite import __version__
 from dinolite.checkpointer import (
     META,
     CheckpointError,
+    MisfitError,
     checkpoints,
     damage,
     read_meta,
     remove_leftovers,
+    resume,
     save_checkpoint,
     write_text,
 )
 from dinolite.config import Config, load_config, to_toml
-from dinolite.data.datasets import PictureDataset
+from dinolite.data.datasets import FilePictures, PictureDataset
+from dinolite.data.decoding import show_path
 from dinolite.models.pretrained import TEACHER, save_backbone
 from dinolite.parallel import barrier, global_batch_size, is_main
 
 CONFIG, SKIPPED = "config.toml", "skipped.txt"
 LOCK = ".lock"
 PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock for about 5
-BATCH = "global_batch_size"  # in a checkpoint's `meta.json`
+BATCH, PICTURES = "global_batch_size", "pictures"  # in a checkpoint's `meta.json`
 MAY_CHANGE = {
     "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
     | {"checkpointing_full", "batch_size_per_gpu"},  # of all processes together it must stay
@@ -48,6 +54,8 @@ MAY_CHANGE = {
     "evaluation": {"eval_period_iterations"},
 }
 """Settings that do not change what is learnt."""
+OF_THE_MODEL = {"student", "dino", "ibot", "gram", "teacher"}
+"""Sections on which depends what a checkpoint holds."""
 
 
 @contextmanager
@@ -83,39 +91,81 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
         CheckpointError: it holds a run with other settings, or cannot be written.
     """
     try:
-        changed = [] if allow_changes else changes_since(folder, config)
+        changed = {} if allow_changes else changes_since(folder, config)
         if changed:
+            words = [f"{name} was {a}, is {b}" for name, (a, b) in changed.items()]
             raise CheckpointError(
-                f"{folder} holds a run with other settings ({'; '.join(changed[:5])}): choose "
+                f"{folder} holds a run with other settings ({'; '.join(words[:5])}): choose "
                 "another --out, use the same settings, or add --allow-changes"
             )
         remove_leftovers(folder)
-        if is_main():
-            head = "".join(f"# {name} {value}\n" for name, value in provenance().items())
-            write_text(folder / CONFIG, f"{head}\n{to_toml(config)}")
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
+
+
+def record(folder: Path, config: Config) -> None:
+    """Write the settings into `config.toml`: when a run begins, and with each checkpoint, so that a
+    run that does not get so far with other settings leaves the old ones."""
+    if is_main():
+        head = "".join(f"# {name} {value}\n" for name, value in provenance().items())
+        try:
+            write_text(folder / CONFIG, f"{head}\n{to_toml(config)}")
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be written: {error}") from error
     barrier()
 
 
-def changes_since(folder: Path, config: Config) -> list[str]:
-    """In words: the settings in which a run differs from the one whose checkpoints lie in the
-    folder, but for those that may change."""
-    places = checkpoints(folder)
-    if not places or not (folder / CONFIG).exists():
-        return []
-    old, changed = load_config(folder / CONFIG), []
+def changes_since(folder: Path, config: Config) -> dict[str, tuple[Any, Any]]:
+    """{setting: (was, is)}, where a run differs from the one whose checkpoints lie in the folder,
+    but for those that may change."""
+    readable = (read_meta(p) for p in reversed(checkpoints(folder)) if not damage(p, only=META))
+    newest: dict[str, Any] = next(readable, {})
+    try:
+        if "settings" in newest:
+            old = Config.model_validate(newest["settings"])
+        elif checkpoints(folder) and (folder / CONFIG).exists():
+            old = load_config(folder / CONFIG)
+        else:
+            return {}
+    except ValueError:
+        raise CheckpointError(
+            f"{folder} holds a run with settings that dinolite {__version__} does not know: go on "
+            f"with the version that {CONFIG} names, or choose another --out"
+        ) from None
+    changed: dict[str, tuple[Any, Any]] = {}
     for section in Config.model_fields:
         before, after = getattr(old, section), getattr(config, section)
         for name in type(before).model_fields:
             a, b = getattr(before, name), getattr(after, name)
             if a != b and name not in MAY_CHANGE.get(section, set()):
-                changed.append(f"{section}.{name} was {a}, is {b}")
-    readable = (read_meta(p)[BATCH] for p in reversed(places) if not damage(p, only=META))
-    was, now = next(readable, old.train.batch_size_per_gpu), global_batch_size(config)
+                changed[f"{section}.{name}"] = a, b
+    was, now = newest.get(BATCH, old.train.batch_size_per_gpu), global_batch_size(config)
     if was != now:
-        changed.append(f"the batch of all processes was {was}, is {now}")
+        changed["the batch of all processes"] = was, now
     return changed
+
+
+def resume_run(folder: Path, config: Config, model: nn.Module, optimizer: Optimizer) -> int:
+    """`resume`, for settings that may have changed; returns the iterations that were done.
+
+    Raises:
+        CheckpointError: all checkpoints are damaged, do not fit these settings, or leave nothing to
+            be done with them.
+    """
+    changed = changes_since(folder, config)
+    way_out = "use the same settings, or choose another --out"
+    try:
+        done = resume(folder, model, optimizer)
+    except MisfitError as error:
+        told = [f"{k} = {a}" for k, (a, _) in changed.items() if k.split(".")[0] in OF_THE_MODEL]
+        begun = f"this run was begun with {', '.join(told)}; " if told else ""
+        raise CheckpointError(f"{error}: {begun}{way_out}") from None
+    if done > config.train.iterations or (changed and done == config.train.iterations):
+        raise CheckpointError(
+            f"{folder} holds a run of {done} iterations: train.iterations = "
+            f"{config.train.iterations} leaves nothing to be trained with other settings; {way_out}"
+        )
+    return done
 
 
 def data_settings(config: Config) -> dict[str, Any]:
@@ -150,7 +200,8 @@ def note_skipped(sets: Sequence[PictureDataset], folder: Path, go_on: bool) -> N
 def skipped_lines(folder: Path) -> list[str]:
     """What stands in `skipped.txt`."""
     path = folder / SKIPPED
-    return path.read_text("utf8").splitlines() if path.is_file() else []
+    text = path.read_text("utf8") if path.is_file() else ""
+    return list(dict.fromkeys(text.splitlines()))  # two processes may have found the same
 
 
 def tell_skipped(folder: Path, known: int) -> None:
@@ -166,12 +217,66 @@ def tell_skipped(folder: Path, known: int) -> None:
             )
 
 
+def fingerprint(data: PictureDataset) -> list[int]:
+    """How many pictures, and a checksum of them in their order, which does not depend on where they
+    lie: of the pixels in memory, or else of names and sizes of the files, which takes no reading.
+    """
+    total = 0
+    if isinstance(data, FilePictures):
+        top = len(os.path.commonpath([os.path.dirname(path) for path in data.paths]))
+        for path in data.paths:
+            name = unicodedata.normalize("NFC", show_path(path[top:])).replace(os.sep, "/")
+            size = os.path.getsize(path) if os.path.isfile(path) else -1
+            total = zlib.crc32(f"{name.strip('/')} {size}\n".encode(), total)
+        return [len(data), total]
+    for i in range(len(data)):
+        picture = data[i]
+        total = zlib.crc32(f"{list(picture.shape)}".encode(), total)
+        total = zlib.crc32(picture.contiguous().numpy().data, total)
+    return [len(data), total]
+
+
+def note_pictures(
+    data: PictureDataset, folder: Path, config: Config, done: int, why_no_knn: str
+) -> list[int]:
+    """Say, on stderr, what one should know about the pictures before training: that a run goes on
+    with others, that they are few, that there is no k-NN. Returns their `fingerprint`."""
+    now, batch, said = fingerprint(data), global_batch_size(config), []
+    place = folder / "ckpt" / f"{done:07d}"
+    was = (read_meta(place).get(PICTURES) if done else None) or now
+    if was != now:
+        what = f"{was[0]} then, {now[0]} now"
+        what = what if was[0] != now[0] else f"still {now[0]}, others or in another order"
+        said.append(
+            f"the pictures have changed since iteration {done} ({what}): the run goes on, but not "
+            "to the weights of an uninterrupted one"
+        )
+    if batch > len(data):
+        said.append(
+            f"a batch of {batch} is more than the data set has ({len(data)}): pictures are in it "
+            "several times; a smaller train.batch_size_per_gpu avoids that"
+        )
+    if why_no_knn:
+        said.append(f"no k-NN: {why_no_knn}")
+    if done < config.train.iterations:
+        print("".join(f"{sentence}\n" for sentence in said), end="", file=sys.stderr)
+    return now
+
+
 def save(
-    folder: Path, config: Config, iteration: int, model: nn.Module, optimizer: Optimizer
+    folder: Path,
+    config: Config,
+    iteration: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    pictures: list[int] | None = None,
 ) -> None:
-    """Write a checkpoint with its origin, and the batch of all processes, which must stay."""
+    """Write a checkpoint with its origin, and what must stay: the batch of all processes and, by
+    their `fingerprint`, the pictures. Then the settings are those of the run."""
     keep, batch = config.checkpointing.max_to_keep, global_batch_size(config)
-    save_checkpoint(folder, iteration, model, optimizer, keep, **{BATCH: batch}, **origin(config))
+    meta = {BATCH: batch, PICTURES: pictures, **origin(config)}
+    save_checkpoint(folder, iteration, model, optimizer, keep, **meta)
+    record(folder, config)
 
 
 def publish(folder: Path, config: Config, iteration: int, backbone: nn.Module) -> None:

@@ -95,6 +95,14 @@ def test_all_mistakes_at_once() -> None:
         (["teacher.temp.peak=0.0"], "teacher.temp must be above 0"),
         (["train.batch_size_per_gpu=1"], "leaves KoLeo without"),
         (["dino.koleo_distributed_loss_group_size=16"], "dino.koleo_loss_distributed = true"),
+        (
+            ["dino.koleo_loss_distributed=true", "dino.koleo_distributed_loss_group_size=48"],
+            "must be a multiple of train.batch_size_per_gpu = 32",
+        ),
+        (
+            ["dino.loss_weight=0", "dino.koleo_loss_weight=0", "ibot.loss_weight=0"],
+            "leaves nothing to learn from",
+        ),
         (["train.seed=1.5"], "train.seed = 1.5"),
         (["train.compile=1"], "train.compile = 1"),
         (["train.seed"], "not of the form section.key=value"),

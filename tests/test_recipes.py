@@ -16,7 +16,8 @@ def at(name: str, gpus: int, iteration: int) -> ScheduledValues:
     """What a recipe uses at an iteration when it runs on so many GPUs."""
     config = load_config(name)
     batch = config.train.batch_size_per_gpu * gpus
-    config = load_config(name, {"train.batch_size_per_gpu": batch})
+    alone = {"train.batch_size_per_gpu": batch, "dino.koleo_loss_weight": 0.0}
+    config = load_config(name, alone)
     return Schedules(config).at(iteration)
 
 

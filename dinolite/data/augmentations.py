@@ -42,8 +42,9 @@ class DataAugmentationDINO:
         self.cut_global = random_crop(larger, c.global_crops_scale)
         self.shrink = v2.Resize([c.global_crops_size] * 2, InterpolationMode.BICUBIC)
         self.cut_local = random_crop(c.local_crops_size, c.local_crops_scale)
-        blur = v2.GaussianBlur(9, c.blur_sigma)
-        self.blur = [v2.RandomApply([blur], p=p) for p in c.blur_prob]
+        sides = (c.global_crops_size, c.global_crops_size, c.local_crops_size)
+        blurs = [v2.GaussianBlur(min(9, 2 * side - 1), c.blur_sigma) for side in sides]
+        self.blur = [v2.RandomApply([x], p=p) for x, p in zip(blurs, c.blur_prob, strict=True)]
         self.solarize = v2.RandomSolarize(128, p=c.solarize_prob)
         self.finish = v2.Compose(
             [v2.ToDtype(torch.float32, scale=True), v2.Normalize(c.rgb_mean, c.rgb_std)]

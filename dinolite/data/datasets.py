@@ -73,10 +73,7 @@ def load_pictures(
     `value_range` (of files): see `decoding.read_picture`.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
+    _check(split, image_size)
     specs = parts_of(spec)
     if all(part.startswith("folder:") for part in specs):
         folders = [Path(part.removeprefix("folder:")).expanduser() for part in specs]
@@ -96,6 +93,13 @@ def load_pictures(
     if spec in ("cifar10", "cifar100", "stl10"):
         return _arrays(spec, split, image_size, where, download)
     raise _unknown(spec)
+
+
+def _check(split: str, image_size: int | None) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
 
 
 def parts_of(spec: str) -> list[str]:
@@ -270,16 +274,16 @@ def load_folders(
             pictures = load_files(paths, labels, classes, skipped, *how)
             _explain(pictures, contents, labels, split)
             return pictures
-    shown, n = (
-        "+".join(show_path(folder) for folder in folders),
-        sum(len(c.paths) for c in contents),
-    )
+    shown = "+folder:".join(show_path(folder) for folder in folders)
     reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
-    allowed = f"{' '.join(suffixes())} files"
-    if n and not paths:
-        reason, allowed = f" ({n} pictures in all)", f"at least {EVERY}, or some in train and test"
-    raise (NoTestPart if split == "test" else ValueError)(
-        f"folder:{shown} has no readable picture for split={split!r}{reason}; allowed: {allowed}"
+    if split == "test":
+        raise NoTestPart(
+            f"folder:{shown} has no readable picture to test on{reason if paths else ''}; allowed: "
+            f"sub-folders train and test, or at least {EVERY} pictures, of which every tenth is it"
+        )
+    raise ValueError(
+        f"folder:{shown} has no readable picture for split={split!r}{reason}; allowed: "
+        f"{' '.join(suffixes())} files"
     )
 
 
@@ -325,31 +329,32 @@ def load_files(
         return FilePictures(paths, labels, classes, skipped, image_size, value_range)
     images: list[Tensor] = []
     kept: list[int] = []
-    notes: list[str] = []
-    held = 0
+    held, how = 0, (image_size, value_range)
     for start in range(0, len(paths), _CHUNK):
-        read = read_many(paths[start : start + _CHUNK], image_size, value_range)
-        for i, picture in enumerate(read, start):
+        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], *how), start):
             if isinstance(picture, UnreadablePicture):
                 skipped.append(str(picture))
             else:
-                notes += filter(None, [nearly_flat(picture, paths[i])])
                 images.append(picture)
                 kept.append(i)
                 held += picture.numel()
         if held > cache_bytes:  # the probe was not typical
             kept += range(min(start + _CHUNK, len(paths)), len(paths))
             rest = [paths[i] for i in kept]
-            return FilePictures(rest, labels[kept], classes, skipped, image_size, value_range)
+            return FilePictures(rest, labels[kept], classes, skipped, *how)
     if not images:
         raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
-    pictures: PictureDataset
-    if all(picture.shape == images[0].shape for picture in images):
-        pictures = TensorPictures(torch.stack(images), labels[kept], classes, skipped)
-    else:
-        pictures = ListPictures(images, labels[kept], classes, skipped)
-    pictures.notes = notes
+    pictures = _in_memory(images, labels[kept], classes, skipped)
+    notes = (nearly_flat(picture, paths[i]) for i, picture in zip(kept, images, strict=True))
+    pictures.notes += filter(None, notes)
     return pictures
+
+
+def _in_memory(images: list[Tensor], *about: Any) -> PictureDataset:
+    """In one tensor, if they have one size."""
+    if all(picture.shape == images[0].shape for picture in images):
+        return TensorPictures(torch.stack(images), *about)
+    return ListPictures(images, *about)
 
 
 class PictureDataset(Dataset[Tensor]):
@@ -457,7 +462,8 @@ class ScenePictures(TensorPictures):
 
 
 class ListPictures(PictureDataset):
-    """Pictures of different sizes, decoded once and kept in memory."""
+    """Pictures of different sizes, decoded once and kept in memory: in one tensor, because of
+    thousands each would need an open file in every worker that is spawned."""
 
     def __init__(
         self,
@@ -467,7 +473,18 @@ class ListPictures(PictureDataset):
         skipped: Sequence[str] = (),
     ) -> None:
         super().__init__(labels, classes, skipped)
-        self.images = list(images)
+        empty = torch.zeros(0, dtype=torch.uint8)
+        self.pixels = torch.cat([empty, *(picture.flatten() for picture in images)])
+        parts = self.pixels.split([picture.numel() for picture in images])
+        self.images = [part.view(p.shape) for part, p in zip(parts, images, strict=True)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"images": [(x.storage_offset(), x.shape) for x in self.images]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        places = [(start, shape, start + shape.numel()) for start, shape in state["images"]]
+        self.images = [self.pixels[start:end].view(shape) for start, shape, end in places]
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
         return self.images[index]

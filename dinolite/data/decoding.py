@@ -22,7 +22,8 @@ from threading import Lock
 import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 # Only these are tried: a file named .jpg that is PostScript would otherwise start another program.
@@ -102,6 +103,10 @@ def open_archive(path: str, process: int) -> tuple[zipfile.ZipFile | tarfile.Tar
         ) from None
 
 
+CUT_OFF = (
+    "of 16-bit colour only the upper 8 bits are read here, so data.value_range = {} cannot be "
+    "applied; convert it to 8 bits"
+)
 PicturePath = str | Path | Packed
 
 
@@ -158,15 +163,8 @@ def read_picture(
         with _opened(source, name) as picture:
             if image_size is not None:  # lets the JPEG decoder leave fine detail out: far quicker
                 picture.draft(None, (image_size, image_size))
-            if (
-                value_range
-                and ";16" in str(getattr(picture, "tile", ""))
-                and len(picture.getbands()) > 1
-            ):
-                raise UnreadablePicture(
-                    f"{name}: skipped, of 16-bit colour only the upper 8 bits are read here, so "
-                    f"data.value_range = {[*value_range]} cannot be applied; convert it to 8 bits"
-                )
+            if value_range and _is_cut_off(picture):
+                raise UnreadablePicture(f"{name}: skipped, {CUT_OFF.format([*value_range])}")
             _turn_upright(picture)
             rgb = _to_rgb(picture, value_range)
             w, h = shrunk(*rgb.size, image_size)
@@ -175,22 +173,22 @@ def read_picture(
             return to_tensor(rgb)
     except UnreadablePicture:
         raise
-    except UnidentifiedImageError as error:
-        reason = not_read(name, _beginning(source))
-        if reason.startswith("not"):
-            reason = f"{type(error).__name__}: cannot identify image file it"
-        raise UnreadablePicture(f"{name}: skipped, {reason}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
-        reason = str(error).split("\n")[0].replace(repr(str(path)), "it")
-        raise UnreadablePicture(f"{name}: skipped, {type(error).__name__}: {reason}") from error
+        raise UnreadablePicture(f"{name}: skipped, {_reason(error, source, name)}") from error
 
 
-def _beginning(source: PicturePath | io.BytesIO) -> bytes:
-    """The first bytes of a file."""
-    if isinstance(source, io.BytesIO):
-        return source.getvalue()[:132]
-    with open(source, "rb") as file:
-        return file.read(132)
+def _reason(error: Exception, source: PicturePath | io.BytesIO, name: str) -> str:
+    """Why a file could not be decoded: it is of another kind, or what the decoder said."""
+    if isinstance(error, UnidentifiedImageError):
+        if isinstance(source, io.BytesIO):
+            beginning = source.getvalue()[:132]
+        else:
+            with open(source, "rb") as file:
+                beginning = file.read(132)
+        if "not read here" in (reason := not_read(name, beginning)):
+            return reason
+    reason = str(error).split("\n")[0].replace(repr(str(source)), "it")
+    return f"{type(error).__name__}: {reason.replace(repr(source), 'it')}"
 
 
 def read_many(
@@ -297,9 +295,17 @@ def _to_rgb(picture: Image.Image, value_range: tuple[float, float] | None) -> Im
     return picture.convert("RGB")
 
 
+def _is_cut_off(picture: Image.Image) -> bool:
+    """Has it 16 bits a colour, of which Pillow drops the lower 8? The decoder is told so."""
+    how = str(picture.tile) if isinstance(picture, ImageFile.ImageFile) else ""
+    return ";16" in how and len(picture.getbands()) > 1
+
+
 def _tag(picture: Image.Image, name: str, default: int) -> int:
     """A TIFF tag's first value; the default for other formats."""
-    value = getattr(picture, "tag_v2", {}).get(ExifTags.Base[name].value, default)
+    if not isinstance(picture, TiffImageFile):
+        return default
+    value = picture.tag_v2.get(ExifTags.Base[name].value, default)
     return int(value[0] if isinstance(value, tuple) else value)
 
 

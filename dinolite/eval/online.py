@@ -8,19 +8,34 @@ import torch
 from torch import nn
 
 from dinolite.config import Config
-from dinolite.data.datasets import PictureDataset, TensorPictures, load_pictures
+from dinolite.data.datasets import NoTestPart, PictureDataset, TensorPictures, load_pictures
 from dinolite.eval.features import extract_features
 from dinolite.eval.knn import knn_accuracy
+
+
+class NothingToClassify(ValueError):
+    """The pictures have no labels, or no part to test on: there is no k-NN."""
 
 
 def evaluation_pictures(
     config: Config, train: PictureDataset | None = None
 ) -> tuple[PictureDataset, PictureDataset] | None:
-    """Bank and queries that `[evaluation]` describes; None if a split has no labels, the training
-    split fewer than two classes, or the two no class in common.
+    """`labelled_pictures`, or None."""
+    try:
+        return labelled_pictures(config, train)
+    except NothingToClassify:
+        return None
 
-    Pictures without a label are left out of the bank, those of classes unknown to it out of the
-    queries.
+
+def labelled_pictures(
+    config: Config, train: PictureDataset | None = None
+) -> tuple[PictureDataset, PictureDataset]:
+    """Bank and queries that `[evaluation]` describes. Pictures without a label are left out of the
+    bank, those of classes unknown to it out of the queries.
+
+    Raises:
+        NothingToClassify: the training split has fewer than two classes, there are no queries, or
+            none is of a class that the training split has.
     """
     d, e = config.data, config.evaluation
     spec, size = e.dataset or d.dataset, e.image_size or d.image_size
@@ -30,12 +45,17 @@ def evaluation_pictures(
         bank = load_pictures(spec, "train", size, d.root, value_range=d.value_range)
     known = torch.nonzero(bank.labels >= 0).flatten()
     if len(bank.labels[known].unique()) < 2:
-        return None
-    queries = load_pictures(spec, "test", size, d.root, value_range=d.value_range)
+        raise NothingToClassify(f"{spec} has no classes to tell apart")
+    try:
+        queries = load_pictures(spec, "test", size, d.root, value_range=d.value_range)
+    except NoTestPart as error:
+        raise NothingToClassify(str(error)) from None
     # A class that the bank does not have could not be named; its pictures only lower the number.
     answerable = torch.isin(queries.labels, bank.labels[known])
     if not answerable.any():
-        return None
+        raise NothingToClassify(
+            f"the test pictures of {spec} have no labels that the training pictures have"
+        )
     if not answerable[queries.labels >= 0].all():
         queries = queries.subset(torch.nonzero(answerable).flatten())
     if len(known) > e.max_train:
@@ -56,11 +76,17 @@ def evaluation_side(config: Config, pictures: PictureDataset) -> int | None:
 
 
 class KnnMonitor:
-    """Called with a backbone: {"knn": top-1 accuracy in percent}, or {} without labels."""
+    """Called with a backbone: {"knn": top-1 accuracy in percent}, or {} if there is nothing to
+    classify; `why_not` says why."""
 
     def __init__(self, config: Config, train: PictureDataset, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.pictures = evaluation_pictures(config, train)
+        self.pictures: tuple[PictureDataset, PictureDataset] | None = None
+        self.why_not = ""
+        try:
+            self.pictures = labelled_pictures(config, train)
+        except NothingToClassify as error:
+            self.why_not = str(error)
 
     def __call__(self, backbone: nn.Module) -> dict[str, float]:
         if self.pictures is None:

@@ -34,7 +34,7 @@ class SoftmaxCenter(nn.Module):
         """Move the center towards the mean score of all samples of all processes."""
         total = all_reduce(teacher_logits.float().sum(dim=0, keepdim=True))  # [1, K]
         count = all_reduce(total.new_tensor([float(len(teacher_logits))]))
-        self.center.lerp_(total / count, 1 - self.momentum)
+        self.center.lerp_(total / count.clamp(min=1), 1 - self.momentum)
 
 
 class DINOLoss(nn.Module):
@@ -53,9 +53,17 @@ class DINOLoss(nn.Module):
         """Mean of -sum_k p_t[k] log q_s[k] over pictures b and pairs (s, t) of crops.
 
         With `ignore_diagonal` the pairs with s = t, the same view on both sides, do not count.
+
+        Raises:
+            ValueError: no pair is left.
         """
         s, B, _ = student_logits.shape
         t = teacher_probs.shape[0]
+        if s * t == (min(s, t) if ignore_diagonal else 0):
+            raise ValueError(
+                f"{s} student and {t} teacher crops make no pair to compare with ignore_diagonal = "
+                f"{ignore_diagonal}; give one crop of each, two of one side without the diagonal"
+            )
         log_q = F.log_softmax(student_logits.float() / self.student_temp, dim=-1)  # [s, B, K]
         pairs = -torch.einsum("sbk,tbk->st", log_q, teacher_probs.float())
         if not ignore_diagonal:

@@ -43,8 +43,6 @@ class KoLeoLoss(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = F.normalize(x.float(), dim=-1, eps=self.eps)
             bank, mine = self.search_group(x)
-            if len(bank) <= self.topk:
-                raise ValueError(f"KoLeo has {len(bank)} sample(s), too few for topk = {self.topk}")
             with torch.no_grad():
                 similarity = x @ bank.T  # [B, G]
                 similarity.scatter_(1, mine[:, None], -2.0)  # not its own neighbour
@@ -55,15 +53,27 @@ class KoLeoLoss(nn.Module):
 
     def search_group(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The samples [G, D] among which to search, and where this process's own are [B]."""
-        own = torch.arange(len(x), device=x.device)
+        own, size = torch.arange(len(x), device=x.device), self.search_size(len(x))
         if not self.distributed:
             return x, own
         everyone, first = all_gather(x), rank() * len(x)
-        size = self.loss_group_size or len(everyone)
-        if size % len(x) or len(everyone) % size:
-            raise ValueError(
-                f"koleo_distributed_loss_group_size = {size} must be a multiple of the local batch "
-                f"{len(x)} and divide the batch of all {world_size()} processes, {len(everyone)}"
-            )
         start = first // size * size
         return everyone[start : start + size], own + first - start
+
+    def search_size(self, batch: int) -> int:
+        """Samples in a search, if every process has so many.
+
+        Raises:
+            ValueError: they are too few, or cannot be shared out.
+        """
+        everyone = batch * world_size() if self.distributed else batch
+        size = self.loss_group_size if self.distributed else None
+        size = size or everyone
+        if size % batch or everyone % size:
+            raise ValueError(
+                f"koleo_distributed_loss_group_size = {size} must be a multiple of the local batch "
+                f"{batch} and divide the batch of all {world_size()} processes, {everyone}"
+            )
+        if size <= self.topk:
+            raise ValueError(f"KoLeo has {size} sample(s), too few for topk = {self.topk}")
+        return size

@@ -5,6 +5,7 @@ them with masked patches, and the small local crops. A Gram teacher may join lat
 DINOv3 Sec. 3.2 Eq. (1), Sec. 4.2 Eq. (2); official `train/ssl_meta_arch.py::SSLMetaArch`.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -107,9 +108,16 @@ class SSLMetaArch(nn.Module):
         local_loss_weight: float = 1.0,
         gram_loss_weight: float = 0.0,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The total loss and its terms (detached, unweighted, official names)."""
+        """The total loss and its terms (detached, unweighted, official names); a term of weight 0
+        is not computed."""
+        if self.config.ibot.loss_weight == 0:  # then its heads have no patches to answer for
+            indices, weights = batch.mask_indices_list[:0], batch.masks_weight[:0]
+            batch = replace(batch, mask_indices_list=indices, masks_weight=weights)
         teacher = self.get_teacher_output(batch, teacher_temp)
         student = self.get_student_output(batch)
+        if local_loss_weight == 0:
+            local = student.local_cls_after_head[:0]
+            student = student._replace(local_cls_after_head=local)
         gram = None
         if self.config.gram.use_loss and gram_loss_weight > 0:
             gram = self.get_gram_output(batch, teacher)
@@ -175,19 +183,26 @@ class SSLMetaArch(nn.Module):
         batch: SSLBatch,
         gram: Float[Tensor, "GB N D"] | None = None,
     ) -> dict[str, Tensor]:
-        """Every term by its official name, not yet weighted; the Gram loss if `gram` is given."""
-        targets, ignore = teacher.cls_centered, self.config.dino.global_ignore_diagonal
-        losses = {
-            "dino_local_crops_loss": self.dino_loss(student.local_cls_after_head, targets),
-            "dino_global_crops_loss": self.dino_loss(student.cls_after_head, targets, ignore),
-            "koleo_loss": torch.stack([self.koleo_loss(x) for x in student.cls_pre_head]).mean(),
-            "ibot_loss": self.ibot_patch_loss.forward_masked(
+        """Every term by its official name, not yet weighted, but for those of weight 0 and, without
+        local crops, theirs; the Gram loss if `gram` is given."""
+        dino, ibot, losses = self.config.dino, self.config.ibot, {}
+        if dino.loss_weight > 0:
+            targets, local = teacher.cls_centered, student.local_cls_after_head
+            if len(local):
+                losses["dino_local_crops_loss"] = self.dino_loss(local, targets)
+            losses["dino_global_crops_loss"] = self.dino_loss(
+                student.cls_after_head, targets, dino.global_ignore_diagonal
+            )
+        if dino.koleo_loss_weight > 0:
+            spread_out = [self.koleo_loss(x) for x in student.cls_pre_head]
+            losses["koleo_loss"] = torch.stack(spread_out).mean()
+        if ibot.loss_weight > 0:
+            losses["ibot_loss"] = self.ibot_patch_loss.forward_masked(
                 student.masked_patch_after_head,
                 teacher.masked_patch_centered,
                 batch.masks_weight,
                 len(batch.masks),
-            ),
-        }
+            )
         if gram is not None:
             which = batch.masks, self.config.gram.tokens_used
             losses["gram_loss"] = self.gram_loss(
@@ -196,23 +211,26 @@ class SSLMetaArch(nn.Module):
         return losses
 
     def combine(self, losses: dict[str, Tensor], local_weight: float, gram_weight: float) -> Tensor:
-        """The weighted sum. Global and local DINO terms weigh as their numbers of pairs."""
+        """The weighted sum of the terms that there are. Global and local DINO terms weigh as their
+        numbers of pairs."""
         dino, G, L = self.config.dino, N_GLOBAL, self.config.crops.local_crops_number
         n_global = G * (G - 1) if dino.global_ignore_diagonal else G * G
         n_local = G * L
-        local = local_weight * n_local / (n_global + n_local)
-        total = dino.loss_weight * (
-            local * losses["dino_local_crops_loss"]
-            + n_global / (n_global + n_local) * losses["dino_global_crops_loss"]
-        )
-        # Logged as a mean over the global crops, it counts as their sum: the features of each crop
-        # are spread with the full weight, as in the official code, which has this very name.
+        # Logged as a mean over the global crops, KoLeo counts as their sum: the features of each
+        # crop are spread with the full weight, as in the official code, which has this very name.
         koleo_scale = G
-        total = total + dino.koleo_loss_weight * koleo_scale * losses["koleo_loss"]
-        total = total + self.config.ibot.loss_weight * losses["ibot_loss"]
-        if "gram_loss" in losses:
-            total = total + gram_weight * losses["gram_loss"]
-        return total
+        weights = {
+            "dino_local_crops_loss": dino.loss_weight
+            * local_weight
+            * n_local
+            / (n_global + n_local),
+            "dino_global_crops_loss": dino.loss_weight * n_global / (n_global + n_local),
+            "koleo_loss": dino.koleo_loss_weight * koleo_scale,
+            "ibot_loss": self.config.ibot.loss_weight,
+            "gram_loss": gram_weight,
+        }
+        terms = [weight * losses[name] for name, weight in weights.items() if name in losses]
+        return sum(terms[1:], start=terms[0])
 
     def monitors(self, teacher: TeacherOutput) -> dict[str, Tensor]:
         """Signs of collapse: how sharp the targets are, and how spread the features."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dinolite import parallel
-from dinolite.checkpointer import load_checkpoint, resume
+from dinolite.checkpointer import load_checkpoint
 from dinolite.config import Config
 from dinolite.data.datasets import PictureDataset, load_pictures
 from dinolite.data.loaders import seed_of, ssl_batches
@@ -25,9 +25,12 @@ from dinolite.models.vision_transformer import build_backbone
 from dinolite.run_folder import (
     data_settings,
     locked,
+    note_pictures,
     note_skipped,
     open_run,
     publish,
+    record,
+    resume_run,
     save,
     skipped_lines,
     tell_skipped,
@@ -62,6 +65,8 @@ class TrainState:
     schedules: Schedules
     guard: FiniteGuard
     iteration: int = 0
+    pictures: list[int] | None = None
+    """The `fingerprint` of those that it is trained on; on the main process only."""
 
 
 def make_state(config: Config, device: torch.device | None = None) -> TrainState:
@@ -69,6 +74,8 @@ def make_state(config: Config, device: torch.device | None = None) -> TrainState
     device = device or parallel.pick_device(config.train.device)
     torch.manual_seed(seed_of(config.train.seed, INIT))
     model = SSLMetaArch(config)
+    if config.dino.koleo_loss_weight > 0:
+        model.koleo_loss.search_size(config.train.batch_size_per_gpu)  # or no step could be taken
     wrapped = parallel.parallelize(model, config, device)
     o = config.optim
     groups = get_params_groups(model.student, o.layerwise_decay, o.patch_embed_lr_mult)
@@ -95,6 +102,9 @@ def train_step(state: TrainState, batch: SSLBatch) -> dict[str, Tensor]:
         )
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()  # meanwhile DDP and FSDP2 average the gradients of all processes
+    for parameter in model.student.parameters():
+        if parameter.grad is None:  # no term of this step needs it; the optimiser keeps all states
+            parameter.grad = torch.zeros_like(parameter)
     values = {"total_loss": total.detach(), **values}
     for name, module in model.student.items():  # one limit each, or the backbone's would rule
         norm = parallel.clip_grad_norm_(module.parameters(), state.config.optim.clip_grad)
@@ -145,7 +155,7 @@ def run_loop(
         signal = stop.received() if log_due or world_size == 1 else 0
         if save_due or signal:
             state.guard.check()
-            save(folder, config, done, state.model, state.optimizer)
+            save(folder, config, done, state.model, state.optimizer, state.pictures)
         if signal and done < total:
             raise RunStopped(done, signal)
         clock.start()
@@ -175,6 +185,23 @@ def teacher_backbone(state: TrainState) -> nn.Module | None:
     copy = build_backbone(state.config.student, teacher=True)
     copy.load_state_dict(tensors)
     return copy.to(state.device).eval()
+
+
+def open_pictures(
+    state: TrainState, folder: Path, show: Show
+) -> tuple[PictureDataset, KnnMonitor | None]:
+    """The pictures to train on, and on the main process those for k-NN; it says what was understood
+    and what is unusual."""
+    config = state.config
+    data = load_pictures(split="train", **data_settings(config))
+    monitor = KnnMonitor(config, data, state.device) if parallel.is_main() else None
+    note_skipped([data, *((monitor and monitor.pictures) or ())], folder, state.iteration > 0)
+    if monitor is None:
+        return data, None
+    if show:
+        print(f"data: {data.understood}", flush=True)
+    state.pictures = note_pictures(data, folder, config, state.iteration, monitor.why_not)
+    return data, monitor
 
 
 @dataclass
@@ -207,14 +234,11 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         stack.enter_context(locked(folder))
         open_run(folder, config, allow_changes)
         state = make_state(config, device)
-        state.iteration = resume(folder, state.model, state.optimizer)
-        data = load_pictures(split="train", **data_settings(config))
-        monitor = KnnMonitor(config, data, device) if parallel.is_main() else None
-        sets = [data, *((monitor and monitor.pictures) or ())]
-        note_skipped(sets, folder, go_on=state.iteration > 0)
+        state.iteration = resume_run(folder, config, state.model, state.optimizer)
+        data, monitor = open_pictures(state, folder, show)
         stack.callback(tell_skipped, folder, len(skipped_lines(folder)))
-        if show and parallel.is_main():
-            print(f"data: {data.understood}", flush=True)
+        if state.iteration == 0:
+            record(folder, config)  # last: until here all can fail
         log = RunLog(folder, state.iteration, config.train.iterations, show)
         stack.enter_context(log)
         stop = stack.enter_context(StopRequests())
