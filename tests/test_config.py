@@ -138,3 +138,10 @@ def test_every_setting_is_read_somewhere() -> None:
             if section == "student" or name in by_name_only:
                 continue  # [student] is handed to the model whole; the golden tests use it
             assert re.search(rf"\.{name}\b", code), f"{section}.{name} is read nowhere"
+
+
+@pytest.mark.parametrize("value_range", ["[5, 5]", "[9, 1]"])
+def test_a_range_of_values_rises(value_range: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.value_range = .*: the first must be below"):
+        load_config(None, [f"data.value_range={value_range}"])
+    assert load_config(None, ["data.value_range=[-1000, 1000]"]).data.value_range == (-1000, 1000)

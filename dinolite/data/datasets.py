@@ -104,6 +104,10 @@ def _check(split: str, image_size: int | None) -> None:
 
 def parts_of(spec: str) -> list[str]:
     """The data sets that "a+b" joins; a "+" may be part of a folder's name, too."""
+    if spec == "folder:":
+        raise ValueError(
+            "spec='folder:' names no folder; allowed: folder:PATH, folder:. for this one"
+        )
     if spec.startswith("folder:") and Path(spec.removeprefix("folder:")).expanduser().exists():
         return [spec]
     if not spec.startswith("folder:") and "+folder:" not in spec:

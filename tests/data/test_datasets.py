@@ -82,6 +82,8 @@ def test_bad_arguments_are_named() -> None:
         load_pictures("windows", "val")
     with pytest.raises(ValueError, match=r"image_size=0.*allowed"):
         load_pictures("windows", image_size=0)
+    with pytest.raises(ValueError, match=r"'folder:' names no folder; allowed"):
+        load_pictures("folder:")
 
 
 @pytest.mark.parametrize("spec", ["cifar10", "cifar100", "stl10", "imagenette"])
