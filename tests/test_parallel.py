@@ -190,6 +190,15 @@ def scores() -> Tensor:
 
 
 CENTERING = "teacher.centering=centering"
+WITHOUT = {  # heads and norms that no term needs, all the time or at first
+    "DINO": ["dino.loss_weight=0", "student.untie_cls_and_patch_norms=true"],
+    "iBOT": ["ibot.loss_weight=0", "student.untie_cls_and_patch_norms=true"],
+    "local crops": [
+        "student.untie_global_and_local_cls_norm=true",
+        "dino.reweight_dino_local_loss=true",
+        "dino.local_loss_weight_schedule={start=0.0, peak=1.0, warmup=1}",
+    ],
+}
 
 
 def two(world: int, folder: Path) -> dict[str, Any]:
@@ -204,6 +213,9 @@ def two(world: int, folder: Path) -> dict[str, Any]:
         out[f"{kind} teacher"] = backbone and backbone.state_dict()
         out[f"one -> {kind}"] = resumed(config(kind, world), folder / "one/ckpt/0000003")
         out[f"spoiled {kind}"] = spoiled(config(kind, world))
+        for name, more in WITHOUT.items():
+            c = config(kind, world, *more, "train.iterations=2")
+            out[f"{kind} without {name}"] = steps(make_state(c, CPU))
         if kind == "fsdp2":
             out["talk"] = collectives(make_state(config(kind, world), CPU))
             for a, b in (("ddp", kind), (kind, "ddp")):
@@ -346,6 +358,13 @@ def test_the_whole_teacher_is_there(folder: Path, kind: str) -> None:
     for name, value in single(folder)[1].items():
         if name.startswith("teacher.backbone."):
             assert torch.allclose(first[name.removeprefix("teacher.backbone.")], value, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+@pytest.mark.parametrize("kind", KINDS)
+def test_terms_of_weight_0(folder: Path, kind: str, name: str) -> None:
+    alone = steps(make_state(config("ddp", 1, *WITHOUT[name], "train.iterations=2"), CPU))
+    assert_equal(ranks(folder, 2)[0][f"{kind} without {name}"], alone)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,8 +1,13 @@
 """Which pictures an iteration gets, what happens to each and what is hidden of it: the same for any
 number of processes, and after a resume."""
 
+import copy
+import functools
 import itertools
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +17,24 @@ from torch import Tensor
 from dinolite.config import Config, load_config
 from dinolite.data import loaders
 from dinolite.data.batched_augmentations import SharedGenerator, rand
-from dinolite.data.datasets import load_pictures
-from dinolite.data.loaders import InfiniteBatchSampler, generator_of, seed_of, ssl_batches
+from dinolite.data.datasets import (
+    FilePictures,
+    ListPictures,
+    PictureDataset,
+    TensorPictures,
+    load_pictures,
+)
+from dinolite.data.loaders import (
+    InfiniteBatchSampler,
+    ReadAndAugment,
+    ReadPictures,
+    generator_of,
+    seed_of,
+    ssl_batches,
+)
 from dinolite.data.masking import SSLBatch
+from dinolite.data.photographs import photograph_path
+from tests.processes import prepare
 
 B = 4  # pictures of all processes together
 
@@ -147,3 +167,76 @@ def test_seeds_are_spread() -> None:
 def test_empty() -> None:
     with pytest.raises(ValueError, match="0 pictures"):
         InfiniteBatchSampler(0, 4)
+
+
+# --- workers that are spawned ---
+
+
+def many_sizes(n: int) -> ListPictures:
+    pixels = torch.Generator().manual_seed(0)
+    images = [torch.randint(256, (3, 20 + i % 3, 24), generator=pixels).byte() for i in range(n)]
+    return ListPictures(images, torch.zeros(n).long(), ["a"])
+
+
+def sets() -> dict[str, PictureDataset]:
+    """One of each kind."""
+    tensor = TensorPictures(torch.zeros(4, 3, 30, 20).byte(), torch.zeros(4).long(), ["a"])
+    paths = [photograph_path(name) for name in ("coins", "coffee", "camera", "chelsea")]
+    files = FilePictures(paths, torch.zeros(4).long(), ["a"], image_size=32)
+    return {"one size": tensor, "many": many_sizes(9).subset([8, 2, 5, 0]), "files": files}
+
+
+AGAIN: dict[str, Callable[[Any], Any]] = {
+    "pickled": lambda x: pickle.loads(pickle.dumps(x)),
+    "copied": copy.deepcopy,
+}
+KINDS_OF_CROPS = [
+    (),
+    ("crops.share_color_jitter=true", "crops.blur_prob=[1.0,1.0,1.0]"),
+    ("crops.gram_teacher_no_distortions=true", "crops.local_crops_size=4"),
+]
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("kind", sets())
+def test_what_a_worker_gets_can_be_handed_over(kind: str, again: str) -> None:
+    data, keys = sets()[kind], [(0, 1), (0, 3)]
+    read = ReadPictures(data)
+    for a, b in zip(read[keys], AGAIN[again](read)[keys], strict=True):
+        assert (a == b) if isinstance(a, int) else torch.equal(a, b)
+    for more in KINDS_OF_CROPS:
+        work = ReadAndAugment(data, config(2, *more), (1, 2))
+        a, b = work[keys], AGAIN[again](work)[keys]
+        for name, x in vars(AGAIN[again](a)).items():
+            assert torch.equal(getattr(a, name), x) and torch.equal(getattr(b, name), x), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "pipeline"),
+    [("spawn", "per_image"), ("forkserver", "batched")],
+)
+def test_workers_that_share_nothing(
+    method: str, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of macOS, of Windows and of Python 3.14; more pictures than files may be open."""
+    resource = pytest.importorskip("resource")
+    prepare()
+    data = many_sizes(200)
+
+    def batches(workers: int) -> list[SSLBatch]:
+        c = config(1, f"crops.pipeline={pipeline}", f"train.num_workers={workers}")
+        return list(ssl_batches(data, c, torch.device("cpu")))
+
+    alone = batches(0)
+    start = functools.partial(loaders.DataLoader, multiprocessing_context=method)
+    monkeypatch.setattr(loaders, "DataLoader", start)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").glob("*")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 100, hard))
+    try:
+        spawned = batches(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for a, b in zip(alone, spawned, strict=True):
+        assert all(torch.equal(x, getattr(b, name)) for name, x in vars(a).items())

@@ -28,7 +28,7 @@ from tests.processes import dinolite
 from tests.small_sets import SMALL
 from tests.tiny_run import TINY
 from tests.trust.conftest import Faults
-from tests.trust.corpus import BROKEN, ODD, PNG
+from tests.trust.corpus import BROKEN, ODD, PNG, photo
 
 Says = Callable[..., str]
 SEEN = "one sentence; exit code 2"
@@ -473,3 +473,43 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["dinolite", "--debug", "explore", "nothing"])
     with pytest.raises(ValueError, match="nothing"):
         main()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        (["", "", ""], ["a batch of 4 is more than the data set has (3)", "no classes"]),
+        ([*"aaaa", *"bbbb"], ["no k-NN: folder:few has no readable picture to test on"]),
+    ],
+    ids=["three flat ones", "two classes of four"],
+)
+def test_fewer_pictures_than_ten(
+    classes: list[str],
+    says: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    faults: Faults,
+) -> None:
+    """No test part: said once, before training; the report draws what there is."""
+    for i, name in enumerate(classes):
+        (tmp_path / "few" / name).mkdir(parents=True, exist_ok=True)
+        photo().rotate(i).save(tmp_path / "few" / name / f"{i}.png")
+    for module, name, value in SMALL:
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "demo", "--data", "folder:few", "--out", "run", *TINY]
+    arguments += ["optim.lr.warmup=0", "train.iterations=3"]
+    monkeypatch.setattr(sys, "argv", ["dinolite", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert end.value.code == 0 and (tmp_path / "run" / "report.html").is_file()
+    assert all(said.err.count(sentence) == 1 for sentence in says), said.err
+    assert len(said.err.splitlines()) == len(says) and "k-NN" not in said.out
+    monkeypatch.setattr(sys, "argv", ["dinolite", "eval", "run", "--data", "folder:few"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2 and "folder:few has no" in capsys.readouterr().err
+    faults.survived("fewer than ten pictures", "`no k-NN: ...` before training; the report")

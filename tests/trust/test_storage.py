@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from dinolite import run_folder
-from dinolite.checkpointer import CheckpointError, checkpoints
+from dinolite.checkpointer import CheckpointError, checkpoints, load_checkpoint, sha256
 from dinolite.config import load_config
+from dinolite.data.datasets import load_pictures
 from dinolite.models.keymaps import WeightsError
 from dinolite.models.pretrained import load, read_state_dict
-from dinolite.train.train import train
+from dinolite.report import open_finished
+from dinolite.run_folder import fingerprint
+from dinolite.train import train as train_module
+from dinolite.train.train import make_state, train
 from tests.processes import dinolite
 from tests.tiny_run import QUICK, read_log
 from tests.trust.conftest import Faults
@@ -226,3 +231,134 @@ def test_leftovers_of_the_killed_are_cleared_and_nothing_else(
     assert not names & {".config.toml.123.tmp", "writing-0000099"}
     assert names >= {"notes.txt", "0000008.backup"}
     faults.survived("half-written files of a killed run", "nothing; they are cleared away")
+
+
+IMPOSSIBLE = {  # changes, with which the finished run of twelve steps cannot go on
+    "data.dataset=folder:nowhere train.iterations=14": "folder:nowhere is not a folder",
+    "student.embed_dim=32": "this run was begun with student.embed_dim = 16",
+    "student.depth=2 train.iterations=14": "this run was begun with student.depth = 1",
+    "student.n_storage_tokens=0": "this run was begun with student.n_storage_tokens = 2",
+    "ibot.head_n_prototypes=8": "this run was begun with ibot.head_n_prototypes = 16",
+    "teacher.centering=centering": "this run was begun with teacher.centering = sinkhorn_knopp",
+    "crops.rgb_mean=[0.1,0.1,0.1]": "leaves nothing to be trained with other settings",
+    "train.iterations=8": "a run of 12 iterations: train.iterations = 8 leaves nothing",
+    "train.iterations=14 dino.koleo_topk=9 dino.koleo_loss_distributed=true": "too few for topk",
+    "train.iterations=14 optim.lr.peak=1.0": "the first step fails",
+}
+
+
+def test_changes_that_cannot_be_made_leave_the_record(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("the first step fails")
+
+    monkeypatch.setattr(train_module, "train_step", fails)
+    files = {path: path.read_bytes() for path in (out / "config.toml", out / "teacher.safetensors")}
+    kept = sorted(path.name for path in (out / "ckpt").iterdir())
+    for changes, says in IMPOSSIBLE.items():
+        config = load_config("demo", [*RUN, "train.iterations=12", *changes.split()])
+        settings = config.train.model_copy(update={"output_dir": str(out)})
+        with pytest.raises((ValueError, RuntimeError)) as error:
+            train(config.model_copy(update={"train": settings}), allow_changes=True)
+        assert says in str(error.value) and "remove" not in str(error.value)
+        assert {path: path.read_bytes() for path in files} == files, changes
+        assert sorted(path.name for path in (out / "ckpt").iterdir()) == kept
+    run(out)  # the original command, which has nothing to do
+    assert load_config(out / "config.toml").student == open_finished(out).config.student
+    faults.survived(
+        "`--allow-changes` with what cannot be",
+        "one sentence, such as `this run was begun with student.depth = 1`; the record stays",
+        len(IMPOSSIBLE),
+    )
+
+
+def test_changes_that_can_be_made_are_recorded_and_used(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    more = ["optim.adamw_beta2=0.5", "optim.layerwise_decay=0.7", "train.iterations=13"]
+    config = load_config("demo", [*RUN, *more, f"train.output_dir={out}"])
+    train(config, allow_changes=True)
+    assert load_config(out / "config.toml") == config
+    state = make_state(config, torch.device("cpu"))
+    fresh = [{k: v for k, v in g.items() if k != "params"} for g in state.optimizer.param_groups]
+    load_checkpoint(checkpoints(out)[-1], state.model, state.optimizer)
+    for group, own in zip(state.optimizer.param_groups, fresh, strict=True):
+        assert {k: v for k, v in group.items() if k != "params"} == own
+
+
+def test_a_record_of_another_version(whole: Path, tmp_path: Path) -> None:
+    out = cut(whole, tmp_path / "run")
+    for place in checkpoints(out):
+        meta = (place / "meta.json").read_text().replace('"n_storage_tokens"', '"n_registers"')
+        (place / "meta.json").write_text(meta)
+        line = f"{sha256(place / 'meta.json')}  meta.json\n"
+        sums = (place / "0.sha256").read_text().splitlines(keepends=True)
+        (place / "0.sha256").write_text("".join([s for s in sums if "meta.json" not in s] + [line]))
+    with pytest.raises(CheckpointError, match="holds a run with settings that dinolite"):
+        run(out)
+
+
+def draw(folder: Path, seeds: range, side: int = 20) -> Path:
+    """Pictures of one size in two classes, as files of one size: not compressed."""
+    for i in seeds:
+        pixels = torch.randint(256, (side, side, 3), generator=torch.Generator().manual_seed(i))
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.byte().numpy()).save(folder / "ab"[i % 2] / f"{i:02}.bmp")
+    return folder
+
+
+@pytest.mark.parametrize("cache_bytes", [2**31, 0], ids=["in memory", "as files"])
+def test_other_pictures_are_told_from_the_same_elsewhere(tmp_path: Path, cache_bytes: int) -> None:
+    def seen(folder: Path) -> list[int]:
+        return fingerprint(load_pictures(f"folder:{folder}", cache_bytes=cache_bytes))
+
+    here, was = tmp_path / "here", seen(draw(tmp_path / "here", range(12)))
+    shutil.copytree(here, tmp_path / "a" / "copy", copy_function=shutil.copyfile)
+    (tmp_path / "mount").symlink_to(here)
+    for path in (tmp_path / "a" / "copy").rglob("*.bmp"):
+        os.utime(path, (1e9, 1e9))
+    assert seen(tmp_path / "a" / "copy") == seen(tmp_path / "mount") == was
+    here = here.rename(tmp_path / "moved")
+    assert seen(here) == was
+    draw(here, range(12, 13))
+    assert seen(here)[0] == was[0] + 1
+    (here / "a" / "12.bmp").unlink()
+    assert seen(here) == was
+    (here / "a" / "00.bmp").rename(here / "a" / "09.bmp")  # another order
+    assert seen(here)[0] == was[0] and seen(here) != was
+    (here / "a" / "09.bmp").rename(here / "a" / "00.bmp")
+    Image.new("RGB", (20, 21)).save(here / "a" / "00.bmp")  # another size
+    assert seen(here)[0] == was[0] and seen(here) != was
+    Image.new("RGB", (20, 20)).save(here / "a" / "00.bmp")  # other pixels, the file as large
+    assert (seen(here) != was) == (cache_bytes > 0)
+
+
+def test_pictures_that_changed_while_a_run_was_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], faults: Faults
+) -> None:
+    folder = draw(tmp_path / "pictures", range(12))
+    more = ["train.batch_size_per_gpu=4", "evaluation.eval_period_iterations=100"]
+
+    def go(iterations: int, data: Path) -> str:
+        changes = [*RUN, *more, f"train.iterations={iterations}", f"data.dataset=folder:{data}"]
+        config = load_config("demo", [*changes, f"train.output_dir={tmp_path / 'run'}"])
+        train(config, allow_changes=True)
+        return capsys.readouterr().err
+
+    assert go(4, folder) == ""
+    assert go(5, folder.rename(tmp_path / "moved")) == ""
+    folder = draw(tmp_path / "moved", range(12, 16))
+    said = go(6, folder)
+    assert "have changed since iteration 5 (11 then, 15 now)" in said and said.count("\n") == 1
+    assert go(7, folder) == "", "said once"
+    (folder / "a" / "00.bmp").write_bytes((folder / "b" / "01.bmp").read_bytes())
+    assert "(still 15, others or in another order)" in go(8, folder)
+    faults.survived(
+        "pictures added, exchanged or moved while a run was stopped",
+        "`the pictures have changed since iteration ...`; moved: nothing",
+        4,
+    )
