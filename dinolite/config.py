@@ -82,6 +82,9 @@ class DataConfig(Section):
     """Longer side in pixels to which pictures are scaled when they are read; none = as they are."""
     root: str | None = None
     """Folder of downloaded data sets; none = data/."""
+    value_range: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    """What is black and what is white in grey files of more than 8 bits, such as [0, 4095] for 12
+    bits in 16; none = all that 16 bits hold, of wider files the picture's own finite range."""
     download: bool = False
     """May torchvision fetch a data set that is missing?"""
 
@@ -468,8 +471,14 @@ def did_you_mean(word: str, names: Sequence[str]) -> str:
 
 def impossible_combinations(config: Config) -> list[str]:
     """One sentence for each; empty if the settings can be used."""
-    checks = (check_model, check_crops, check_gram, check_schedules)
+    checks = (check_data, check_model, check_crops, check_gram, check_schedules)
     return [sentence for check in checks for sentence in check(config)]
+
+
+def check_data(config: Config) -> Iterator[str]:
+    black, white = config.data.value_range or (0, 1)
+    if black >= white:
+        yield f"data.value_range = [{black}, {white}]: the first must be below the second"
 
 
 def check_model(config: Config) -> Iterator[str]:

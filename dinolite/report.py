@@ -46,7 +46,7 @@ from dinolite.eval.segmentation import confusion_matrix, miou, pixel_patches, se
 from dinolite.models.pretrained import load
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.parallel import pick_device
-from dinolite.run_folder import CONFIG, TEACHER, origin
+from dinolite.run_folder import CONFIG, TEACHER, data_settings, note_skipped, origin
 from dinolite.train.train import INIT
 
 if TYPE_CHECKING:  # whoever evaluates draws nothing, and need not wait for matplotlib
@@ -172,6 +172,7 @@ def classification(run: FinishedRun, config: Config) -> list[Row]:
     pixels = best_pixel_knn(pictures[0], train_y, pictures[1], test_y, ks=(k,)).accuracy
     small = [pixel_features(p, PIXEL_SIDE) for p in pictures]
     of_pixels = ridge_probe(small[0][train_y >= 0], train_y[train_y >= 0])
+    note_skipped(pictures, run.folder, go_on=True)
     counts = f"{len(train_y)} -> {len(test_y)} pictures, {len(pictures[0].classes)} classes"
     return [
         Row(f"k-NN of the CLS token, {counts}", *percent(pixels, *near)),
@@ -344,9 +345,9 @@ def example_pictures(config: Config, side: int) -> Tensor:
     d = config.data
     if d.dataset.startswith("folder:"):
         try:
-            found = load_pictures(d.dataset, "test", d.image_size)
+            found = load_pictures(split="test", **data_settings(config))
         except NoTestPart:
-            found = load_pictures(d.dataset, "train", d.image_size)
+            found = load_pictures(split="train", **data_settings(config))
         return squares(evenly(found, 4), side)
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -176,15 +176,50 @@ def resume_run(folder: Path, config: Config, model: nn.Module, optimizer: Optimi
 def data_settings(config: Config) -> dict[str, Any]:
     """Arguments of `load_pictures` for the training data."""
     d = config.data
-    return {"spec": d.dataset, "image_size": d.image_size, "root": d.root, "download": d.download}
+    return {
+        "spec": d.dataset,
+        "image_size": d.image_size,
+        "root": d.root,
+        "download": d.download,
+        "value_range": d.value_range,
+    }
 
 
-def note_skipped(data: PictureDataset, folder: Path) -> None:
-    """Name the files that were left out: all of them in `skipped.txt`, the first on stderr."""
-    if data.skipped and is_main():
-        (folder / SKIPPED).write_text("\n".join(data.skipped) + "\n", "utf8")
-        sentence = f"{len(data.skipped)} files were skipped, see {folder / SKIPPED}; the first: "
-        print(sentence + data.skipped[0], file=sys.stderr)
+def note_skipped(sets: Sequence[PictureDataset], folder: Path, go_on: bool) -> None:
+    """Name the files that were left out: all of them in `skipped.txt`, the first on stderr. Files
+    that are read while training are added there as they turn out to be broken, by whichever process
+    finds them. `go_on`: keep what was found before, and tell only what is new.
+    """
+    for data in sets:
+        data.record = folder / SKIPPED
+    if is_main():
+        known = skipped_lines(folder) if go_on else []
+        lines = [*known, *(s for d in sets for s in d.skipped), *(s for d in sets for s in d.notes)]
+        (folder / SKIPPED).unlink(missing_ok=True)
+        if lines:
+            text = "".join(f"{line}\n" for line in dict.fromkeys(lines))
+            (folder / SKIPPED).write_text(text, "utf8")
+        tell_skipped(folder, len(known))
+
+
+def skipped_lines(folder: Path) -> list[str]:
+    """What stands in `skipped.txt`."""
+    path = folder / SKIPPED
+    text = path.read_text("utf8") if path.is_file() else ""
+    return list(dict.fromkeys(text.splitlines()))  # two processes may have found the same
+
+
+def tell_skipped(folder: Path, known: int) -> None:
+    """How many lines `skipped.txt` has behind the first `known` ones, and the first of them."""
+    lines = skipped_lines(folder)[known:]
+    kept = [line for line in lines if ": kept, " in line]
+    left_out = [line for line in lines if ": kept, " not in line]
+    for what, found in (("files were skipped", left_out), ("pictures are nearly flat", kept)):
+        if found and is_main():
+            print(
+                f"{len(found)} {what}, see {folder / SKIPPED}; the first: {found[0]}",
+                file=sys.stderr,
+            )
 
 
 def fingerprint(data: PictureDataset) -> list[int]:

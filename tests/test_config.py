@@ -165,3 +165,10 @@ def test_one_sentence_for_a_mistake_whoever_finds_it() -> None:
     assert long.startswith("arch = 'xxx") and "vit_tiny" in long and len(long) < 400
     (whole,) = told("no JSON")
     assert whole.startswith("config = 'no JSON': Invalid JSON")
+
+
+@pytest.mark.parametrize("value_range", ["[5, 5]", "[9, 1]"])
+def test_a_range_of_values_rises(value_range: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.value_range = .*: the first must be below"):
+        load_config(None, [f"data.value_range={value_range}"])
+    assert load_config(None, ["data.value_range=[-1000, 1000]"]).data.value_range == (-1000, 1000)

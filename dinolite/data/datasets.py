@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
+import re
 from collections.abc import Callable, Sequence
-from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -24,14 +23,17 @@ from torch.utils.data import Dataset
 from dinolite.config import did_you_mean
 from dinolite.data import photographs, scenes
 from dinolite.data.decoding import (
-    SUFFIXES,
+    PicturePath,
     UnreadablePicture,
+    nearly_flat,
     picture_bytes,
     read_many,
     read_picture,
     show_path,
     shrunk,
+    suffixes,
 )
+from dinolite.data.folders import EVERY, Contents, listed, read_folder
 from dinolite.data.photographs import CLASSES
 
 SPECS = (
@@ -46,7 +48,6 @@ SPECS = (
     "imagenette",
     "imagenet",
 )
-EVERY = 10  # in a folder without sub-folders for the splits, every tenth picture is a test picture
 _PROBE = 64  # headers read to estimate the memory needed
 _CHUNK = 1024  # pictures decoded or scaled at once
 
@@ -60,25 +61,25 @@ def load_pictures(
     root: str | Path | None = None,
     download: bool = False,
     cache_bytes: int = 2**31,
+    value_range: tuple[float, float] | None = None,
 ) -> PictureDataset:
     """The data set named `spec` (one of `SPECS`), its "train" or "test" pictures.
 
     `image_size` (pixels): the side of "windows" (default 32), "scenes" (64) and "mosaics" (96);
     for all others the longest side allowed, larger pictures being shrunk with their aspect kept.
-    "photos" are the sixteen photographs, the same for both splits; "a+b" joins sets of one picture
-    size, without labels. `root`: where downloaded sets lie, default `data`; "imagenet" needs it
-    (with `train`, `val` inside). Up to `cache_bytes` are kept in memory.
+    "photos" are the sixteen photographs, the same for both splits; "a+b" joins folders, or sets of
+    one picture size, without labels. `root`: where downloaded sets lie, default `data`; "imagenet"
+    needs it (with `train`, `val` inside). Up to `cache_bytes` are kept in memory.
+    `value_range` (of files): see `decoding.read_picture`.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
-    if spec.startswith("folder:"):
-        folder = Path(spec.removeprefix("folder:")).expanduser()
-        return load_folder(folder, split, image_size, cache_bytes)
-    if "+" in spec:
-        return _joined(spec, split, image_size, root, download)
+    _check(split, image_size)
+    specs = parts_of(spec)
+    if all(part.startswith("folder:") for part in specs):
+        folders = [Path(part.removeprefix("folder:")).expanduser() for part in specs]
+        return load_folders(folders, split, image_size, cache_bytes, value_range)
+    if len(specs) > 1:
+        return _joined(spec, split, image_size, root, download, value_range)
     if spec in ("windows", "scenes", "mosaics"):
         return _made(spec, split, image_size)
     if spec == "photos":
@@ -94,6 +95,27 @@ def load_pictures(
     raise _unknown(spec)
 
 
+def _check(split: str, image_size: int | None) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
+
+
+def parts_of(spec: str) -> list[str]:
+    """The data sets that "a+b" joins; a "+" may be part of a folder's name, too."""
+    if spec == "folder:":
+        raise ValueError(
+            "spec='folder:' names no folder; allowed: folder:PATH, folder:. for this one"
+        )
+    if spec.startswith("folder:") and Path(spec.removeprefix("folder:")).expanduser().exists():
+        return [spec]
+    if not spec.startswith("folder:") and "+folder:" not in spec:
+        return spec.split("+")
+    names = "|".join([*(s for s in SPECS if ":" not in s), "folder:.*"])
+    return re.split(rf"\+(?=(?:{names})(?:\+|$))", spec)
+
+
 def _unknown(spec: str) -> ValueError:
     hint = did_you_mean(spec.lower(), SPECS)
     if Path(spec).expanduser().is_dir():
@@ -102,18 +124,30 @@ def _unknown(spec: str) -> ValueError:
 
 
 def _joined(
-    spec: str, split: str, size: int | None, root: str | Path | None, download: bool
+    spec: str,
+    split: str,
+    size: int | None,
+    root: str | Path | None,
+    download: bool,
+    value_range: tuple[float, float] | None,
 ) -> TensorPictures:
     """ "a+b": the pictures of both, mixed when training because batches are drawn at random."""
-    parts = [load_pictures(part, split, size, root, download) for part in spec.split("+")]
+    parts = [
+        load_pictures(part, split, size, root, download, value_range=value_range)
+        for part in parts_of(spec)
+    ]
     tensors = [p for p in parts if isinstance(p, TensorPictures)]
     if len(tensors) < len(parts) or len({p.images.shape[1:] for p in tensors}) > 1:
         raise ValueError(
-            f"spec={spec!r} joins pictures of different sizes; all must come from sets of one "
-            "size, such as windows, scenes and mosaics with image_size given"
+            f"spec={spec!r} joins pictures of different sizes; allowed: folders alone "
+            "(folder:A+folder:B), or sets of one size, such as windows, scenes and mosaics with "
+            "image_size given"
         )
     images = torch.cat([p.images for p in tensors])
-    return TensorPictures(images, torch.full((len(images),), -1), ())
+    skipped = [sentence for p in parts for sentence in p.skipped]
+    joined = TensorPictures(images, torch.full((len(images),), -1), (), skipped)
+    joined.notes = [sentence for p in parts for sentence in p.notes]
+    return joined
 
 
 def _made(spec: str, split: str, size: int | None) -> TensorPictures:
@@ -122,7 +156,7 @@ def _made(spec: str, split: str, size: int | None) -> TensorPictures:
         return TensorPictures(*photographs.make_windows(n, split, seed, size or 32), CLASSES)
     if spec == "scenes":
         n, seed = scenes.SCENE_COUNT_AND_SEED[split]
-        made, classes = scenes.make_scenes(n, seed, size or 64), scenes.CLASSES
+        made, classes = scenes.make_scenes(n, seed, size or 64), scenes.SCENE_CLASSES
     else:
         n, seed = scenes.MOSAIC_COUNT_AND_SEED[split]
         made, classes = scenes.make_mosaics(n, split, seed, size or 96), CLASSES
@@ -214,97 +248,79 @@ def _shrink(images: Tensor, image_size: int | None) -> Tensor:
 def load_folder(
     folder: Path, split: str, image_size: int | None = None, cache_bytes: int = 2**31
 ) -> PictureDataset:
-    """The "train" or "test" pictures under `folder`.
+    """`load_folders` for one."""
+    return load_folders([folder], split, image_size, cache_bytes)
 
-    Layouts: `folder/class/...` (labels by the sorted names of the sub-folders), or pictures
-    directly in `folder` (label -1). With sub-folders `train` and `test` (or `val`), each holding
-    one of these layouts, `split` chooses between them; otherwise every tenth picture in sorted
-    order is "test" and the others are "train".
-    Raises ValueError if the folder is missing or gives no readable picture for this split.
+
+def load_folders(
+    folders: Sequence[Path],
+    split: str,
+    image_size: int | None = None,
+    cache_bytes: int = 2**31,
+    value_range: tuple[float, float] | None = None,
+) -> PictureDataset:
+    """The "train" or "test" pictures of a folder, a zip or a tar, as `folders.read_folder` finds
+    them, with labels by the sorted names of the classes of both parts, -1 = none; or of several
+    such, without labels.
+
+    Raises ValueError if one is missing, or if there is no readable picture for this split.
     """
-    if not folder.is_dir():
-        raise ValueError(f"folder:{show_path(folder)} is not a folder; allowed: one with pictures")
-    held_out = next((name for name in ("test", "val") if (folder / name).is_dir()), None)
-    if held_out and (folder / "train").is_dir():
-        both = {"train": find_pictures(folder / "train"), "test": find_pictures(folder / held_out)}
-        found = both[split]
-        classes = sorted({name for half in both.values() for name in half.names if name})
-    else:
-        found = find_pictures(folder)
-        classes = sorted({name for name in found.names if name})
-        wanted = [(i % EVERY == EVERY - 1) == (split == "test") for i in range(len(found.paths))]
-        paths, names = (list(compress(column, wanted)) for column in found[:2])
-        found = FoundPictures(paths, names, found.skipped)
-    index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    labels = torch.tensor([index[name] for name in found.names], dtype=torch.int64)
-    skipped = found.skipped
+    contents = [read_folder(folder) for folder in folders]
+    classes = contents[0].classes() if len(folders) == 1 else []
+    index = {name: i for i, name in enumerate(classes)}
+    parts = [content.part(split) for content in contents]
+    paths = [path for part in parts for path in part[0]]
+    labels = torch.tensor([index.get(name, -1) for part in parts for name in part[1]]).long()
+    skipped = [sentence for content in contents for sentence in content.skipped]
     with contextlib.suppress(UnreadablePicture):
-        if found.paths:
-            return load_files(found.paths, labels, classes, skipped, image_size, cache_bytes)
+        if paths:
+            how = image_size, cache_bytes, value_range
+            pictures = load_files(paths, labels, classes, skipped, *how)
+            _explain(pictures, contents, labels, split)
+            return pictures
+    shown = "+folder:".join(show_path(folder) for folder in folders)
     reason = f" ({len(skipped)} files skipped; the first: {skipped[0]})" if skipped else ""
     if split == "test":
         raise NoTestPart(
-            f"folder:{show_path(folder)} has no readable picture to test on{reason}; allowed: "
+            f"folder:{shown} has no readable picture to test on{reason if paths else ''}; allowed: "
             f"sub-folders train and test, or at least {EVERY} pictures, of which every tenth is it"
         )
     raise ValueError(
-        f"folder:{show_path(folder)} has no readable picture for split={split!r}{reason}; allowed: "
-        f"{' '.join(SUFFIXES)} files"
+        f"folder:{shown} has no readable picture for split={split!r}{reason}; allowed: "
+        f"{' '.join(suffixes())} files"
     )
+
+
+def _explain(
+    pictures: PictureDataset, contents: list[Contents], labels: Tensor, split: str
+) -> None:
+    """Say what was understood, and name the classes of which no picture could be read."""
+    gone = {*labels.tolist()} - {*pictures.labels.tolist()}
+    lost = [pictures.classes[i] for i in sorted(gone) if i >= 0]
+    pictures.skipped += [
+        f"class {show_path(name)}: skipped, none of its {split} pictures can be read"
+        for name in lost
+    ]
+    lines = [c.words(lost) for c in contents]
+    if n_broken := len(labels) - len(pictures):
+        lines[-1] += f"; {n_broken:,} of the {split} pictures cannot be read"
+    pictures.understood = " + ".join(lines)
+    if len(lines) > 1:
+        pictures.understood += "; joined, without labels"
 
 
 class NoTestPart(ValueError):
     """A folder has no picture to test on; there may be some to train on."""
 
 
-class FoundPictures(NamedTuple):
-    """What lies under a folder, in sorted order."""
-
-    paths: list[str]
-    names: list[str]  # first sub-folder each picture lies in; "" if it lies in none
-    skipped: list[str]
-
-
-def find_pictures(root: Path) -> FoundPictures:
-    """Every picture file under `root`; each real folder once, so that circles of links end. Hidden
-    folders and files of other kinds are skipped, with a sentence each."""
-    found = FoundPictures([], [], [])
-    seen: set[str] = set()
-
-    def unreadable(error: OSError) -> None:
-        found.skipped.append(f"{show_path(error.filename)}: skipped, {error.strerror}")
-
-    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        for name in sorted(name for name in subfolders if name.startswith(".")):
-            found.skipped.append(f"{show_path(folder)}/{name}: skipped, a hidden folder")
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        relative = Path(folder).relative_to(root).parts
-        for file in sorted(files):
-            path = os.path.join(folder, file)
-            if file.startswith("."):
-                found.skipped.append(f"{show_path(path)}: skipped, a hidden file")
-            elif not file.lower().endswith(SUFFIXES):
-                found.skipped.append(f"{show_path(path)}: skipped, not a picture file")
-            elif not os.path.isfile(path):
-                found.skipped.append(f"{show_path(path)}: skipped, not a regular file")
-            else:
-                found.paths.append(path)
-                found.names.append(relative[0] if relative else "")
-    return found
-
-
 def load_files(
-    paths: Sequence[str | Path],
+    paths: Sequence[PicturePath],
     labels: Int64[Tensor, " n"],
     classes: Sequence[str],
     skipped: list[str],
     image_size: int | None = None,
     cache_bytes: int = 2**31,
+    value_range: tuple[float, float] | None = None,
 ) -> PictureDataset:
     """Decode the files into memory if they fit into `cache_bytes`, else leave them for later.
 
@@ -314,12 +330,12 @@ def load_files(
     probe = paths[:: max(1, len(paths) // _PROBE)]
     expected = sum(picture_bytes(path, image_size) for path in probe) / len(probe) * len(paths)
     if expected > cache_bytes:
-        return FilePictures(paths, labels, classes, skipped, image_size)
+        return FilePictures(paths, labels, classes, skipped, image_size, value_range)
     images: list[Tensor] = []
     kept: list[int] = []
-    held = 0
+    held, how = 0, (image_size, value_range)
     for start in range(0, len(paths), _CHUNK):
-        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], image_size), start):
+        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], *how), start):
             if isinstance(picture, UnreadablePicture):
                 skipped.append(str(picture))
             else:
@@ -329,17 +345,26 @@ def load_files(
         if held > cache_bytes:  # the probe was not typical
             kept += range(min(start + _CHUNK, len(paths)), len(paths))
             rest = [paths[i] for i in kept]
-            return FilePictures(rest, labels[kept], classes, skipped, image_size)
+            return FilePictures(rest, labels[kept], classes, skipped, *how)
     if not images:
         raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
+    pictures = _in_memory(images, labels[kept], classes, skipped)
+    notes = (nearly_flat(picture, paths[i]) for i, picture in zip(kept, images, strict=True))
+    pictures.notes += filter(None, notes)
+    return pictures
+
+
+def _in_memory(images: list[Tensor], *about: Any) -> PictureDataset:
+    """In one tensor, if they have one size."""
     if all(picture.shape == images[0].shape for picture in images):
-        return TensorPictures(torch.stack(images), labels[kept], classes, skipped)
-    return ListPictures(images, labels[kept], classes, skipped)
+        return TensorPictures(torch.stack(images), *about)
+    return ListPictures(images, *about)
 
 
 class PictureDataset(Dataset[Tensor]):
     """n uint8 pictures [3, h, w] with `classes` (names), `labels` int64 [n] (index into `classes`;
-    -1 = no label) and `skipped`, one sentence for each file that was left out.
+    -1 = no label), `skipped`, one sentence for each file that was left out, and `notes`, one for
+    each that was kept and is nearly flat. `understood`: one line on what was found where.
     """
 
     PER_PICTURE = frozenset({"labels", "images", "masks", "paths"})  # attributes with n entries
@@ -350,6 +375,12 @@ class PictureDataset(Dataset[Tensor]):
         self.labels = labels
         self.classes = tuple(classes)
         self.skipped = list(skipped)
+        self.notes: list[str] = []
+        self.record: Path | None = None
+        """File to which is added what is found only when pictures are read."""
+        names = [self.classes[i] for i in labels.unique().tolist() if 0 <= i < len(self.classes)]
+        known = listed(names, "class", "classes") if names else "no labels"
+        self.understood = f"{len(labels):,} train, {known}"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -381,7 +412,7 @@ class PictureDataset(Dataset[Tensor]):
         """The same kind of data set with only the pictures at `indices`, in that order."""
         rows = torch.as_tensor(indices, dtype=torch.int64)
         part = copy.copy(self)
-        part.skipped = list(self.skipped)
+        part.skipped, part.notes = list(self.skipped), list(self.notes)
         for name in self.PER_PICTURE & vars(self).keys():
             values = getattr(self, name)
             one_tensor = isinstance(values, Tensor)
@@ -467,20 +498,21 @@ class FilePictures(PictureDataset):
     """Picture files decoded on each access, long side at most `image_size`.
 
     A file that turns out to be unreadable gives the next readable picture instead, and that one's
-    label; it is added to `skipped` once.
+    label; it is added to `skipped` once, and by whichever process finds it to the file `record`.
     """
 
     def __init__(
         self,
-        paths: Sequence[str | Path],
+        paths: Sequence[PicturePath],
         labels: Int64[Tensor, " n"],
         classes: Sequence[str],
         skipped: Sequence[str] = (),
         image_size: int | None = None,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(labels.clone(), classes, skipped)
-        self.paths = [str(path) for path in paths]
-        self.image_size = image_size
+        self.paths = [str(path) if isinstance(path, Path) else path for path in paths]
+        self.image_size, self.value_range = image_size, value_range
         self._unreadable: set[int] = set()
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
@@ -491,25 +523,44 @@ class FilePictures(PictureDataset):
             if i in self._unreadable:
                 continue
             try:
-                picture = read_picture(self.paths[i], self.image_size)
+                picture = read_picture(self.paths[i], self.image_size, value_range=self.value_range)
             except UnreadablePicture as error:
                 self._unreadable.add(i)
-                self.skipped.append(str(error))
+                self._tell(str(error), self.skipped)
                 continue
             self.labels[index] = self.labels[i]
+            self._look_at(picture, i)
             return picture
         raise ValueError(f"none of {n} picture files is readable; the first: {self.skipped[-1]}")
 
     def pictures(self, indices: Sequence[int]) -> list[Tensor]:
         """The pictures at `indices`, decoded on a few threads."""
-        read = read_many([self.paths[i] for i in indices], self.image_size)
-        return [
-            self[i] if isinstance(picture, UnreadablePicture) else picture
-            for i, picture in zip(indices, read, strict=True)
-        ]
+        read = read_many([self.paths[i] for i in indices], self.image_size, self.value_range)
+        pictures = []
+        for i, picture in zip(indices, read, strict=True):
+            if isinstance(picture, UnreadablePicture):
+                picture = self[i]
+            else:
+                self._look_at(picture, i)
+            pictures.append(picture)
+        return pictures
 
     def subset(self, indices: Sequence[int] | Tensor) -> FilePictures:
         """Only the pictures at `indices`, in that order."""
         part = super().subset(indices)
         part._unreadable = set()  # positions have changed
         return part
+
+    def _look_at(self, picture: Tensor, i: int) -> None:
+        if sentence := nearly_flat(picture, self.paths[i]):
+            self._tell(sentence, self.notes)
+
+    def _tell(self, sentence: str, told: list[str]) -> None:
+        if sentence in told:
+            return
+        told.append(sentence)
+        if self.record is not None:
+            with open(self.record, "a+", encoding="utf8") as file:  # each write goes to the end
+                file.seek(0)
+                if sentence not in file.read().splitlines():
+                    file.write(sentence + "\n")

@@ -21,7 +21,7 @@ _SHAPES = (("disc", 32, 1.0), ("triangle", 3, 0.5), ("square", 4, 0.7071), ("sta
 _TEXTURES = ("striped", "checked", "dotted", "zigzag")
 # Each shape has two textures and each texture two shapes, so that neither alone settles the class.
 _PAIRS = tuple((i, (i + shift) % 4) for i in range(4) for shift in (0, 1))
-CLASSES: tuple[str, ...] = tuple(f"{_TEXTURES[t]} {_SHAPES[s][0]}" for s, t in _PAIRS)
+SCENE_CLASSES: tuple[str, ...] = tuple(f"{_TEXTURES[t]} {_SHAPES[s][0]}" for s, t in _PAIRS)
 # split -> number of scenes, seed
 SCENE_COUNT_AND_SEED = MappingProxyType({"train": (8000, 1), "test": (1000, 1_000_002)})
 
@@ -33,8 +33,8 @@ _SCENES_AT_ONCE = 64  # scenes drawn at once: their canvases stay in the process
 
 
 class Scenes(NamedTuple):
-    """n pictures; the class of each one's main object, an index into `CLASSES`; and the class of
-    each pixel, 0 = background, c + 1 = on an object of class c.
+    """n pictures; the class of each one's main object, an index into `SCENE_CLASSES`; and the class
+    of each pixel, 0 = background, c + 1 = on an object of class c.
     """
 
     images: UInt8[Tensor, "n 3 H W"]
@@ -65,7 +65,9 @@ def _draw(b: int, size: int, generator: torch.Generator) -> Scenes:
     """b scenes, those with the most distractors first, so that each slot's scenes are one slice."""
     canvas = _background(b, size, generator)  # [b, 3, H, W], about 0..1
     masks = torch.zeros(b, size, size, dtype=torch.int64)
-    order = torch.rand(b, len(CLASSES), generator=generator).argsort(1)  # the classes, shuffled
+    order = torch.rand(b, len(SCENE_CLASSES), generator=generator).argsort(
+        1
+    )  # the classes, shuffled
     count = torch.randint(MAX_DISTRACTORS + 1, (b,), generator=generator)
     for slot in range(MAX_DISTRACTORS, -1, -1):  # the main object, slot 0, last: it hides others
         k = int((count >= slot).sum())

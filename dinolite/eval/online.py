@@ -30,26 +30,34 @@ def evaluation_pictures(
 def labelled_pictures(
     config: Config, train: PictureDataset | None = None
 ) -> tuple[PictureDataset, PictureDataset]:
-    """Bank and queries that `[evaluation]` describes; without a label none is in the bank.
+    """Bank and queries that `[evaluation]` describes. Pictures without a label are left out of the
+    bank, those of classes unknown to it out of the queries.
 
     Raises:
-        NothingToClassify: a split has no labels, or there are no queries.
+        NothingToClassify: the training split has fewer than two classes, there are no queries, or
+            none is of a class that the training split has.
     """
     d, e = config.data, config.evaluation
     spec, size = e.dataset or d.dataset, e.image_size or d.image_size
     if train is not None and (spec, size) == (d.dataset, d.image_size):
         bank = train
     else:
-        bank = load_pictures(spec, "train", size, d.root)
+        bank = load_pictures(spec, "train", size, d.root, value_range=d.value_range)
     known = torch.nonzero(bank.labels >= 0).flatten()
-    if len(bank.classes) < 2 or len(known) == 0:
+    if len(bank.labels[known].unique()) < 2:
         raise NothingToClassify(f"{spec} has no classes to tell apart")
     try:
-        queries = load_pictures(spec, "test", size, d.root)
+        queries = load_pictures(spec, "test", size, d.root, value_range=d.value_range)
     except NoTestPart as error:
         raise NothingToClassify(str(error)) from None
-    if bool((queries.labels < 0).all()):
-        raise NothingToClassify(f"the test pictures of {spec} have no labels")
+    # A class that the bank does not have could not be named; its pictures only lower the number.
+    answerable = torch.isin(queries.labels, bank.labels[known])
+    if not answerable.any():
+        raise NothingToClassify(
+            f"the test pictures of {spec} have no labels that the training pictures have"
+        )
+    if not answerable[queries.labels >= 0].all():
+        queries = queries.subset(torch.nonzero(answerable).flatten())
     if len(known) > e.max_train:
         # Evenly spread over the set, so that sorted classes stay balanced.
         known = known[torch.linspace(0, len(known) - 1, e.max_train).long()]

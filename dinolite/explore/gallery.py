@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from dinolite.config import Rgb, load_config
-from dinolite.data.datasets import find_pictures
-from dinolite.data.decoding import SUFFIXES, UnreadablePicture, read_picture, show_path
+from dinolite.data.decoding import UnreadablePicture, read_picture, show_path, suffixes
+from dinolite.data.folders import find_pictures
 from dinolite.data.photographs import photographs
 from dinolite.eval.features import as_grey, preprocess, square
 from dinolite.eval.segmentation import pixel_patches
@@ -186,7 +186,7 @@ def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, 
             except UnreadablePicture as error:
                 reasons.append(str(error))
     if not chosen:
-        reason = reasons[0] if reasons else f"allowed: {' '.join(SUFFIXES)} files"
+        reason = reasons[0] if reasons else f"allowed: {' '.join(suffixes())} files"
         raise ValueError(f"{show_path(folder)} has no readable picture; {reason}")
     return chosen
 

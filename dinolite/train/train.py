@@ -32,6 +32,8 @@ from dinolite.run_folder import (
     record,
     resume_run,
     save,
+    skipped_lines,
+    tell_skipped,
 )
 from dinolite.train.cosine_lr_scheduler import Schedules
 from dinolite.train.early_end import (
@@ -192,14 +194,19 @@ def teacher_backbone(state: TrainState) -> nn.Module | None:
     return copy.to(state.device).eval()
 
 
-def open_pictures(state: TrainState, folder: Path) -> tuple[PictureDataset, KnnMonitor | None]:
-    """The pictures to train on, and on the main process those for k-NN; it says what is unusual."""
+def open_pictures(
+    state: TrainState, folder: Path, show: Show
+) -> tuple[PictureDataset, KnnMonitor | None]:
+    """The pictures to train on, and on the main process those for k-NN; it says what was understood
+    and what is unusual."""
     config = state.config
     data = load_pictures(split="train", **data_settings(config))
-    if not parallel.is_main():
+    monitor = KnnMonitor(config, data, state.device) if parallel.is_main() else None
+    note_skipped([data, *((monitor and monitor.pictures) or ())], folder, state.iteration > 0)
+    if monitor is None:
         return data, None
-    monitor = KnnMonitor(config, data, state.device)
-    note_skipped(data, folder)
+    if show:
+        print(f"data: {data.understood}", flush=True)
     state.pictures = note_pictures(data, folder, config, state.iteration, monitor.why_not)
     return data, monitor
 
@@ -236,7 +243,8 @@ def train(config: Config, *, show: Show = None, allow_changes: bool = False) -> 
         state = make_state(config, device)
         state.iteration = resume_run(folder, config, state.model, state.optimizer)
         tell_start(state.model, config, folder, state.iteration)
-        data, monitor = open_pictures(state, folder)
+        data, monitor = open_pictures(state, folder, show)
+        stack.callback(tell_skipped, folder, len(skipped_lines(folder)))
         if state.iteration == 0:
             record(folder, config)  # last: until here all can fail
         log = RunLog(folder, state.iteration, config.train.iterations, show)

@@ -2,7 +2,9 @@
 
 import pickle
 import sys
+import tarfile
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dinolite.data import photographs
 from dinolite.data.datasets import (
     SPECS,
     FilePictures,
@@ -21,6 +24,7 @@ from dinolite.data.datasets import (
     load_files,
     load_pictures,
 )
+from tests.small_sets import FEW
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (6, 4)) -> None:
@@ -78,6 +82,8 @@ def test_bad_arguments_are_named() -> None:
         load_pictures("windows", "val")
     with pytest.raises(ValueError, match=r"image_size=0.*allowed"):
         load_pictures("windows", image_size=0)
+    with pytest.raises(ValueError, match=r"'folder:' names no folder; allowed"):
+        load_pictures("folder:")
 
 
 @pytest.mark.parametrize("spec", ["cifar10", "cifar100", "stl10", "imagenette"])
@@ -200,6 +206,216 @@ def test_split_folders(tmp_path: Path, held_out: str) -> None:
     assert train.labels.tolist() == [1] and test.labels.tolist() == [0, 1]
 
 
+def layout(tmp_path: Path, *files: str, n: int = 1) -> Path:
+    """Pictures (n of each name), other files, and folders (a "/" at the end), by their paths."""
+    for k, file in enumerate(files):
+        path = tmp_path / file
+        if file.endswith("/"):
+            path.mkdir(parents=True)
+        elif path.suffix == ".png":
+            for i in range(n):
+                save(path.with_stem(f"{path.stem}{i}" if n > 1 else path.stem), 10 * k + i)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "understood"),
+    [
+        (
+            ["train/a/1", "train/b/2", "valid/a/3", "valid/b/4"],
+            "2 train, 2 valid, 2 classes (a, b)",
+        ),
+        (["Training/a/1", "TEST/a/2"], "1 train, 1 TEST, 1 class (a)"),
+        (["train/a/1", "Validation/a/2"], "1 train, 1 Validation, 1 class (a)"),
+        (["train2017/1", "val2017/2", "annotations/"], "1 train, 1 val2017, no labels"),
+        (["train_set/a/1", "test-images/a/2"], "1 train, 1 test-images, 1 class (a)"),
+        # A flat test part does not hide the one with labels; ImageNet's val is flat.
+        (
+            ["train/a/1", "val/a/2", "test/3"],
+            "1 train, 1 val, 1 class (a); test: 1 pictures left out, since val/ is for testing",
+        ),
+        (["train/a/1", "test/a/2", "val/a/3"], "1 train, 1 test, 1 class (a); val: 1 pict"),
+        (["train/n01/1", "train/n02/2", "val/3"], "2 train, 1 val, 2 classes (n01, n02), val wit"),
+        (
+            ["train/a/1", "test/b/2"],
+            "1 train, 1 test, 1 class (a), test also has 1 other class (b)",
+        ),
+        (
+            ["train/a/1", "val/a/2", "extra/3"],
+            "a); extra: 1 pictures left out, beside train/ and val",
+        ),
+        (["train/a/1", "val/a/2", "3"], "(a); .: 1 pictures left out, beside train/ and val/"),
+        # A wrapping is no class, whatever its name, nor is what stands beside it without pictures.
+        (["data/train/a/1", "data/val/a/2"], "1 train, 1 val, 1 class (a); read in data/"),
+        (["x/y/a/1", "x/y/b/2"], "2 train, no test part, 2 classes (a, b); read in x/y/"),
+        (["images/train/1", "images/val/2", "labels/train/1.txt"], "no labels; read in images/"),
+        (["train/a/1", "train/b/2"], "2 train, no test part, 2 classes (a, b); read in train/"),
+        (["cat/1"], "1 train, no test part, no labels; read in cat/"),
+        # Masks beside images are no pictures of another class.
+        (
+            ["images/1", "masks/1"],
+            "no labels; read in images/; masks: 1 pictures left out, beside im",
+        ),
+        (["JPEGImages/1", "SegmentationClass/1"], "1 train, no test part, no labels; read in JPEG"),
+        (["train/images/1", "train/masks/1", "val/images/2"], "1 train, 1 val, no labels; train/m"),
+        (["a/images/1", "a/masks/1", "b/images/2"], "2 train, no test part, 2 classes (a, b); a/m"),
+        (["train/a/1", "train_masks/1", "test/a/2"], "1 class (a); train_masks: 1 pictures left"),
+        (["masks/1", "hats/2"], "2 train, no test part, 2 classes (hats, masks)"),
+        # Words that are classes as well.
+        (["bus/1", "train/2", "car/3"], "3 classes (bus, car, train); train is taken for a class"),
+        (["valid/1", "invalid/2"], "2 classes (invalid, valid); valid is taken for a class"),
+        (["a/1", "b/2", "test/a/3", "test/b/4"], "2 train, 2 test, 2 classes (a, b)"),
+        (["1", "2", "test/3"], "2 train, 1 test, no labels"),
+        (
+            ["a/1", "b/2", "3"],
+            "3 train, no test part, 2 classes (a, b), 1 of train without a label",
+        ),
+        (["a/1", "b/2", "c/", "d/notes.txt"], "2 train, no test part, 2 classes (a, b)"),
+    ],
+)
+def test_names_of_sub_folders(tmp_path: Path, files: list[str], understood: str) -> None:
+    """One line says what was made of them, and what is left out has a sentence of its own."""
+    names = [f if f.endswith(("/", ".txt")) else f"{f}.png" for f in files]
+    pictures = load_pictures(f"folder:{layout(tmp_path, *names)}")
+    assert understood in pictures.understood
+    n_out = understood.count("left out") or pictures.understood.count("left out")
+    assert sum("left out" in sentence for sentence in pictures.skipped) == n_out
+    for empty in ("annotations", "labels", "c", "d"):
+        if any(name.startswith(f"{empty}/") for name in names if not name.endswith("png")):
+            assert any(f"{empty}: skipped, a folder without" in s for s in pictures.skipped)
+
+
+def test_many_pictures_are_counted_for_people(tmp_path: Path) -> None:
+    files = [f"train/{name}/x.png" for name in "abcde"]
+    layout(tmp_path, *files, *(f.replace("train", "val") for f in files), n=2)
+    line = load_pictures(f"folder:{tmp_path}").understood
+    assert line == "10 train, 10 val, 5 classes (a, b, c, ...)"
+
+
+def test_a_flat_folder_is_divided_as_before_with_masks_left_out(tmp_path: Path) -> None:
+    for i in range(20):
+        save(tmp_path / "images" / f"{i:02}.png", i)
+        save(tmp_path / "masks" / f"{i:02}.png", 100)
+    assert values(load_pictures(f"folder:{tmp_path}", "test")) == [9, 19]
+    assert 100 not in values(load_pictures(f"folder:{tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["s/train/a/1", "s/val/a/2", "t/train/b/3", "t/test/b/4"], "2 whole data sets inside"),
+        (["s/train/a/1", "s/val/a/2", "cover"], "1 whole data sets inside"),
+        (["val/a/1", "test/a/2"], "test and val and no train"),
+    ],
+)
+def test_whole_sets_are_not_taken_for_classes(tmp_path: Path, files: list[str], said: str) -> None:
+    layout(tmp_path, *(f"{file}.png" for file in files))
+    with pytest.raises(ValueError, match=rf"{said}; allowed: .*folder:{tmp_path}/\w+") as error:
+        load_pictures(f"folder:{tmp_path}")
+    way_out = str(error.value).split("joined: ")[1]
+    assert len(load_pictures(way_out)) >= 1
+
+
+def test_a_class_of_broken_pictures_is_named(tmp_path: Path) -> None:
+    layout(tmp_path, "train/a/1.png", "train/b/2.png", "val/a/3.png", "val/b/4.png")
+    (tmp_path / "train" / "b" / "2.png").write_bytes(b"broken")
+    train = load_pictures(f"folder:{tmp_path}")
+    said = (
+        "2 train, 2 val, 1 class (a), val also has 1 other class (b); 1 of the train pictures can"
+    )
+    assert train.understood.startswith(said)
+    assert any("class b: skipped, none of its train pictures can" in s for s in train.skipped)
+    test = load_pictures(f"folder:{tmp_path}", "test")
+    assert test.labels.tolist() == [0, 1] and train.labels.tolist() == [0]
+
+
+def test_a_folder_under_two_names_is_told(tmp_path: Path) -> None:
+    """Training pictures linked as a test part would all be known by heart."""
+    layout(tmp_path, "train/a/1.png", "train/b/2.png")
+    (tmp_path / "val").symlink_to(tmp_path / "train")
+    train = load_pictures(f"folder:{tmp_path}")
+    assert "2 train, no test part" in train.understood
+    assert any("val: skipped, its pictures were found under" in s for s in train.skipped)
+
+
+# --- zips, tars, several folders ---
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+            for path in reversed(sorted(folder.rglob("*"))):
+                z.write(path, path.relative_to(folder.parent))
+            z.writestr("__MACOSX/._a.png", b"what a Mac adds")
+    else:
+        with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as t:
+            t.add(folder, folder.name)
+    return archive
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+@pytest.mark.parametrize("cache", [2**31, 10])
+def test_archives_are_read_as_what_they_unpack_to(tmp_path: Path, suffix: str, cache: int) -> None:
+    folder = tmp_path / "photos"
+    layout(folder, "a/x.png", "b/y.png", "b/deeper/z.png", n=9)
+    (folder / "notes.txt").write_text("hello")
+    (folder / "a" / "bad.png").write_bytes(b"broken")
+    pack(folder, tmp_path / f"photos{suffix}")
+    skipped = []
+    for split in ("train", "test"):
+        spec = f"folder:{tmp_path}/photos"
+        there = load_pictures(spec, split, cache_bytes=cache)
+        packed = load_pictures(f"{spec}{suffix}", split, cache_bytes=cache)
+        assert values(packed) == values(there) and packed.classes == there.classes
+        assert torch.equal(packed.labels, there.labels)
+        assert {Path(s.split(":")[0]).name for s in there.skipped} <= {
+            Path(s.split(":")[0]).name for s in packed.skipped
+        }
+        again = pickle.loads(pickle.dumps(packed))  # as a worker that is spawned gets it
+        assert values(again) == values(there)
+        skipped += packed.skipped
+    assert any(f"photos{suffix}/photos/a/bad.png: skipped" in s for s in skipped)
+
+
+@pytest.mark.parametrize("kind", ["compressed", "text", "half a zip", "half a tar", "no pictures"])
+def test_archives_that_cannot_be_used(tmp_path: Path, kind: str) -> None:
+    layout(tmp_path / "photos", "a.png", "b.png")
+    name = {"compressed": "photos.tar.gz", "half a tar": "photos.tar"}.get(kind, "photos.zip")
+    path = pack(tmp_path / "photos", tmp_path / name)
+    if kind.startswith("half"):
+        path.write_bytes(path.read_bytes()[: 900 if "tar" in name else -40])
+    if kind == "text":
+        path.write_text("no archive")
+    if kind == "no pictures":
+        with zipfile.ZipFile(path, "w") as z:
+            z.writestr("a.txt", "hello")
+    with pytest.raises(ValueError, match=rf"{name}.*allowed: ") as error:
+        load_pictures(f"folder:{path}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cache", [2**31, 10])
+def test_folders_are_joined(tmp_path: Path, cache: int) -> None:
+    layout(tmp_path / "one", "a/x.png", "b/y.png", n=5)
+    layout(tmp_path / "two + more", "c/z.png", n=10)
+    save(tmp_path / "two + more" / "c" / "z0.png", 99, size=(9, 9))
+    pack(tmp_path / "one", tmp_path / "three.zip")
+    one, two, three = (f"folder:{tmp_path / n}" for n in ("one", "two + more", "three.zip"))
+    joined = load_pictures(f"{one}+{two}+{three}", cache_bytes=cache)
+    apart = [load_pictures(spec) for spec in (one, two, three)]
+    assert values(joined) == [v for part in apart for v in values(part)] and 99 in values(joined)
+    assert joined.classes == () and joined.labels.tolist() == [-1] * 27
+    assert joined.understood.endswith("; joined, without labels")
+    assert len(load_pictures(f"{one}+{two}", "test", cache_bytes=cache)) == 2
+    with pytest.raises(ValueError, match=r"folders alone \(folder:A\+folder:B\)"):
+        load_pictures(f"{one}+photos")
+    with pytest.raises(ValueError, match=rf"folder:{tmp_path}/gone is not a folder"):
+        load_pictures(f"{one}+folder:{tmp_path}/gone")
+
+
 def test_unreadable_pictures_do_not_move_the_splits(tmp_path: Path) -> None:
     for i in range(20):
         save(tmp_path / f"{i:02}.png", i)
@@ -232,8 +448,8 @@ def test_what_is_no_picture_is_skipped_by_name(tmp_path: Path) -> None:
     (tmp_path / "no suffix").write_bytes((tmp_path / "a.png").read_bytes())
     pictures = load_pictures(f"folder:{tmp_path}")
     assert values(pictures) == [1] and pictures.labels.tolist() == [-1]
-    assert len(pictures.skipped) == 3
-    for name in ("notes.txt", ".thumbnails", "no suffix"):
+    assert len(pictures.skipped) == 4
+    for name in ("notes.txt", ".thumbnails", "no suffix", "c.jpg"):
         assert sum(name in sentence for sentence in pictures.skipped) == 1
 
 
@@ -310,6 +526,19 @@ def test_unreadable_files_are_left_out_or_replaced(tmp_path: Path) -> None:
     assert lazy.labels.tolist() == [0, 0, 1, 1, 1]  # the label of the picture that is shown
 
 
+@pytest.mark.parametrize("cache", [2**31, 10])
+def test_pictures_that_use_little_of_their_range_are_noted(tmp_path: Path, cache: int) -> None:
+    for i, most in enumerate((4095, 65535, 6000, 7000)):  # a tenth is 6554
+        Image.fromarray(np.array([[0, most]], np.uint16)).save(tmp_path / f"{i}.png")
+    for value_range, dark in ((None, ["0.png", "2.png"]), ((0, 4095), [])):
+        pictures = load_pictures(f"folder:{tmp_path}", cache_bytes=cache, value_range=value_range)
+        for _ in range(2):
+            pictures.batch(range(4))
+        assert [Path(s.split(":")[0]).name for s in pictures.notes] == dark
+        assert all("data.value_range = [0, 4095]" in s for s in pictures.notes)
+        assert not pictures.skipped
+
+
 def test_a_misleading_probe_still_ends_within_memory(tmp_path: Path) -> None:
     """Of 1100 files one in 17 is probed; those have one pixel, the others 400."""
     paths = [tmp_path / f"{i:04}.png" for i in range(1100)]
@@ -357,3 +586,15 @@ def test_sets_of_one_size_are_joined() -> None:
         load_pictures("windows+scenes", "test")  # 32 and 64 pixels
     with pytest.raises(ValueError, match="different sizes"):
         load_pictures("windows+photos", "test", 32)
+
+
+def test_a_folder_of_one_size_joins_made_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photographs, "WINDOW_COUNT_AND_SEED", FEW)
+    save(tmp_path / "a.png", 7, size=(32, 32))
+    (tmp_path / "bad.png").write_bytes(b"broken")
+    for spec in (f"folder:{tmp_path}+windows", f"windows+folder:{tmp_path}"):
+        joined = load_pictures(spec)
+        assert len(joined) == 81 and joined.understood == "81 train, no labels"
+        assert len(joined.skipped) == len(joined.notes) == 1

@@ -11,7 +11,14 @@ import torch
 from PIL import Image
 
 from dinolite.data import decoding
-from dinolite.data.decoding import UnreadablePicture, picture_bytes, read_many, read_picture
+from dinolite.data.decoding import (
+    UnreadablePicture,
+    not_read,
+    picture_bytes,
+    read_many,
+    read_picture,
+    suffixes,
+)
 
 # Two by three pixels: upper left red, upper right green, the rest blue.
 PIXELS = np.zeros((3, 2, 3), dtype=np.uint8)
@@ -100,6 +107,126 @@ def test_floats_are_stretched(tmp_path: Path) -> None:
     assert read_picture(path).unique().tolist() == [0]
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 3])
+def test_values_that_are_not_finite_do_not_darken_the_others(
+    tmp_path: Path, odd: float, at: int
+) -> None:
+    row = np.array([[0.0, 1.0, 2.0, 3.0, 4.0]], dtype=np.float32)
+    row[0, at] = odd
+    finite = row[np.isfinite(row)]
+    Image.fromarray(row).save(tmp_path / "a.tif")
+    expected = np.floor((row[0] - finite.min()) / (finite.max() - finite.min()) * 255 + 0.5)
+    expected[at] = 255 if odd == np.inf else 0
+    assert read_picture(tmp_path / "a.tif")[0, 0].tolist() == expected.tolist()
+
+
+def test_nothing_finite_is_unreadable(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UnreadablePicture, match=r"a\.tif: skipped.*none of its values is finite"):
+        read_picture(tmp_path / "a.tif")
+
+
+def tiff(path: Path, row: np.ndarray, **tags: int) -> None:
+    """A TIFF of one row as its numbers lie in memory; `sample` 1 unsigned, 2 signed, 3 float."""
+    bits = tags.get("bits", row.itemsize * 8)
+    entries = {256: tags.get("width", row.size), 257: 1, 258: bits, 259: 1}
+    entries |= {262: tags.get("photometric", 1), 273: 150, 277: 1, 278: 1, 279: row.nbytes}
+    entries |= {339: tags["sample"]} if "sample" in tags else {}
+    directory = b"".join(struct.pack("<HHII", k, 4, 1, v) for k, v in entries.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    path.write_bytes(head.ljust(150, b"\0") + row.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("row", "tags", "expected"),
+    [
+        (np.array([0, 2048, 4095], np.uint16), {}, [0, 8, 16]),  # all that 16 bits hold
+        (np.array([0, 2048, 4095], np.uint16), {"photometric": 0}, [255, 247, 239]),
+        (np.array([0, 2048, 4095], np.uint32), {}, [0, 128, 255]),  # stretched
+        (np.array([3_000_000_000, 3_000_000_050], np.uint32), {"sample": 1}, [0, 255]),
+        (np.array([0, 2**31, 2**32 - 1], np.uint32), {"sample": 1}, [0, 128, 255]),
+        (np.array([-1000, 0, 1000], np.int32), {"sample": 2}, [0, 128, 255]),
+        (np.array([-1000, 0, 3000], np.int16), {"sample": 2}, [0, 64, 255]),
+        (np.array([100, 200, 300], np.int16), {"sample": 2}, [0, 128, 255]),
+        (np.array([-100, 0, 100], np.int8), {"sample": 2}, [0, 128, 255]),
+        (np.array([0x12, 0x3F, 0xFF], np.uint8), {"bits": 12, "width": 2}, [18, 255]),
+    ],
+)
+def test_depth_comes_from_the_file(
+    tmp_path: Path, row: np.ndarray, tags: dict[str, int], expected: list[int]
+) -> None:
+    tiff(tmp_path / "a.tif", row, **tags)
+    assert read_picture(tmp_path / "a.tif")[0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("most", [4095, 65535, 300])
+def test_pgm_says_its_largest_value(tmp_path: Path, most: int) -> None:
+    data = struct.pack(">3H", 0, most // 3, most)
+    (tmp_path / "a.pgm").write_bytes(f"P5 3 1 {most}\n".encode() + data)
+    assert read_picture(tmp_path / "a.pgm")[0, 0].tolist() == [0, 85, 255]
+
+
+def test_a_range_that_is_given(tmp_path: Path) -> None:
+    """12 bits in a file of 16, Hounsfield units, and a window into floats."""
+    Image.fromarray(np.array([[0, 2048, 4095, 9999]], np.uint16)).save(tmp_path / "a.png")
+    read = read_picture(tmp_path / "a.png", value_range=(0, 4095))
+    assert read[0, 0].tolist() == [0, 128, 255, 255]
+    Image.fromarray(np.array([[-2000, -1000, 0, 1000]], np.int32)).save(tmp_path / "a.tif")
+    read = read_picture(tmp_path / "a.tif", value_range=(-1000, 1000))
+    assert read[0, 0].tolist() == [0, 0, 128, 255]
+    Image.fromarray(np.array([[0, 128, 255]], np.uint8)).save(tmp_path / "8.png")
+    assert read_picture(tmp_path / "8.png", value_range=(0, 4095))[0, 0].tolist() == [0, 128, 255]
+
+
+def test_a_range_cannot_be_applied_to_what_was_cut_off(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    pixel = b"\0" + struct.pack(">3H", 0, 2048, 4095)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixel)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert read_picture(tmp_path / "a.png").flatten().tolist() == [0, 8, 15]
+    with pytest.raises(UnreadablePicture, match=r"16-bit colour.*data\.value_range = \[0, 4095\]"):
+        read_picture(tmp_path / "a.png", value_range=(0, 4095))
+
+
+# --- which files ---
+
+
+def test_every_suffix_is_of_a_kind_that_is_read(tmp_path: Path) -> None:
+    """And every kind that Pillow can write here is read back under each of its suffixes."""
+    assert {".jpg", ".jfif", ".png", ".webp", ".tif", ".pgm", ".pbm", ".pfm"} <= {*suffixes()}
+    assert not {".jp2", ".eps", ".pdf", ".psd", ".heic"} & {*suffixes()}
+    for suffix in suffixes():
+        mode = {".pgm": "L", ".pbm": "1", ".pfm": "F"}.get(suffix, "RGB")
+        Image.new(mode, (16, 8), 0).save(tmp_path / f"a{suffix}")
+        assert read_picture(tmp_path / f"a{suffix}").shape == (3, 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        ("renamed.jpg", b"\0\0\0\x18ftypmif1\0\0\0\0", "HEIC"),
+        ("a.JP2", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        ("renamed.png", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        ("scan.dcm", bytes(128) + b"DICM", "DICOM"),
+        ("scan.tif", bytes(128) + b"DICM", "DICOM"),
+        ("a.tga", b"anything", "TGA"),
+        ("a.nii.gz", b"anything", "NIfTI"),
+        ("IMG_1.CR2", b"anything", "a camera's raw file"),
+    ],
+)
+def test_kinds_that_are_not_read_are_named(
+    tmp_path: Path, name: str, data: bytes, kind: str
+) -> None:
+    """By their names in a folder, by their bytes where the name says something else."""
+    (tmp_path / name).write_bytes(data)
+    said = f"{kind} is not read here; convert it to PNG or JPEG"
+    with pytest.raises(UnreadablePicture, match=rf"{name}: skipped, {said}"):
+        read_picture(tmp_path / name)
+    assert name.startswith(("renamed", "scan.tif")) or not_read(name) == said
+
+
 # EXIF 274 says which way the sensor lay; "shown" is where red and green end up, as (row, column).
 @pytest.mark.parametrize(
     ("orientation", "shape", "red", "green"),
@@ -136,7 +263,7 @@ def test_exif_orientation(
 def test_every_format_is_turned_once(
     tmp_path: Path, orientation: int, image_size: int | None
 ) -> None:
-    """TIFF, which Pillow turns when it decodes it, WebP and transparent pictures, as the PNG."""
+    """TIFF, which Pillow turns when it decodes it, and all others, as the PNG."""
     exif = Image.Exif()
     exif[274] = orientation
     pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 3), dtype=np.uint8)
@@ -145,10 +272,34 @@ def test_every_format_is_turned_once(
     expected = read_picture(tmp_path / "a.png", image_size)
     picture.save(tmp_path / "a.tif", exif=exif)
     picture.save(tmp_path / "packed.tif", exif=exif, compression="tiff_lzw")
+    picture.save(tmp_path / "big.tif", exif=exif, big_tiff=True)
     picture.save(tmp_path / "a.webp", exif=exif, lossless=True)
     picture.convert("RGBA").save(tmp_path / "alpha.png", exif=exif)
-    for name in ("a.tif", "packed.tif", "a.webp", "alpha.png"):
+    for name in ("a.tif", "packed.tif", "big.tif", "a.webp", "alpha.png"):
         assert torch.equal(read_picture(tmp_path / name, image_size), expected), name
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_lossy_and_odd_kinds_are_turned_once(tmp_path: Path, orientation: int) -> None:
+    """Four quarters of different grey, so that every way to lie differs from every other."""
+    exif = f"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0{chr(orientation)}\0\0".encode()
+    exif += bytes(4)
+    quarters = np.kron(np.array([[0, 80], [160, 240]]), np.ones((24, 16))).astype(np.uint8)
+    Image.fromarray(quarters).save(tmp_path / "a.png", exif=exif)
+    expected = read_picture(tmp_path / "a.png").float()
+    for name in ("a.jpg", "a.avif", "lossy.webp", "jpeg.tif"):
+        how = {"compression": "jpeg"} if name == "jpeg.tif" else {}
+        Image.fromarray(quarters).convert("RGB").save(tmp_path / name, exif=exif, quality=95, **how)
+        read = read_picture(tmp_path / name).float()
+        assert read.shape == expected.shape and (read - expected).abs().mean() < 4, name
+    for mode in ("L", "P", "RGBA", "CMYK"):  # Pillow maps such files, not compressed, to memory
+        Image.fromarray(quarters).convert(mode).save(tmp_path / "a.tif", exif=exif)
+        assert torch.equal(read_picture(tmp_path / "a.tif").float(), expected), mode
+    wide = quarters.astype(np.uint16) * 257, quarters.astype(np.int32), quarters.astype(np.float32)
+    for pixels in wide:
+        Image.fromarray(pixels).save(tmp_path / "a.tif", exif=exif)
+        read = read_picture(tmp_path / "a.tif", value_range=(0, float(pixels.max()) * 255 / 240))
+        assert torch.equal(read.float(), expected), pixels.dtype
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dinolite.config import Config, load_config
@@ -101,6 +102,30 @@ def test_each_keeps_its_own_rows_of_one_draw() -> None:
     for r, part in enumerate(parts):
         assert torch.equal(part, whole[:, [r, r + 3, 6 + r, 6 + r + 3]])
     assert torch.equal(rand(5, generator=torch.Generator().manual_seed(7)), whole.flatten()[:5])
+
+
+# --- files that turn out to be broken ---
+
+
+@pytest.mark.parametrize("pipeline", ["batched", "per_image"])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_broken_files_are_recorded_by_whoever_finds_them(
+    tmp_path: Path, pipeline: str, workers: int
+) -> None:
+    """In a set too large for memory, once each, while the data set of this process knows none."""
+    for i in range(12):
+        pixels = torch.randint(256, (16, 16, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    for i in (3, 4, 7):
+        (tmp_path / f"{i:02}.png").write_bytes(b"broken")
+    data = load_pictures(f"folder:{tmp_path}", cache_bytes=10)
+    data.record = tmp_path / "skipped.txt"
+    settings = config(1, f"crops.pipeline={pipeline}", f"train.num_workers={workers}")
+    for batch in ssl_batches(data, settings, torch.device("cpu")):  # 12 of 11: each is drawn
+        assert len(batch.global_crops) == 2 * B
+    lines = data.record.read_text().splitlines()
+    assert sorted(line.split(":")[0][-6:] for line in lines) == ["03.png", "04.png", "07.png"]
+    assert len(data.skipped) == (0 if workers else 3)
 
 
 # --- which pictures an iteration gets ---

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize, one_hot
 
-from dinolite.data.scenes import CLASSES, Scenes, make_scenes
+from dinolite.data.scenes import SCENE_CLASSES, Scenes, make_scenes
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test() -> Scenes:
 def vote(similarity: Tensor, train: Scenes, test: Scenes) -> float:
     """Accuracy of the 20 most similar training scenes' majority."""
     near = similarity.topk(20, 1).indices
-    votes = one_hot(train.labels[near], len(CLASSES)).sum(1)
+    votes = one_hot(train.labels[near], len(SCENE_CLASSES)).sum(1)
     return float((votes.argmax(1) == test.labels).float().mean())
 
 
@@ -34,7 +34,7 @@ def test_shapes_types_and_classes() -> None:
     assert images.shape == (70, 3, 48, 48) and images.dtype == torch.uint8
     assert labels.shape == (70,) and labels.dtype == torch.int64
     assert masks.shape == (70, 48, 48) and masks.dtype == torch.int64
-    assert len(set(CLASSES)) == len(CLASSES) == 8
+    assert len(set(SCENE_CLASSES)) == len(SCENE_CLASSES) == 8
     assert masks.min() == 0 and masks.max() == 8
 
 
@@ -50,14 +50,14 @@ def test_no_scene_comes_twice(train: Scenes, test: Scenes) -> None:
 
 
 def test_each_texture_and_each_shape_has_two_classes() -> None:
-    textures, shapes = zip(*(name.split() for name in CLASSES), strict=True)
+    textures, shapes = zip(*(name.split() for name in SCENE_CLASSES), strict=True)
     for parts in (textures, shapes):
         assert len(set(parts)) == 4
         assert all(parts.count(part) == 2 for part in parts)
 
 
 def test_label_is_the_class_of_the_largest_object(test: Scenes) -> None:
-    areas = one_hot(test.masks.flatten(1), len(CLASSES) + 1).sum(1)[:, 1:]
+    areas = one_hot(test.masks.flatten(1), len(SCENE_CLASSES) + 1).sum(1)[:, 1:]
     assert torch.equal(areas.argmax(1), test.labels)
     # a disc of 0.19 to 0.29 picture sides, of which a corner may stick out of the picture
     main = areas.amax(1) / 64**2
@@ -111,7 +111,7 @@ def test_the_colour_of_the_object_itself_tells_nothing(train: Scenes, test: Scen
 
 
 def test_dots_are_light_on_dark_as_often_as_dark_on_light(train: Scenes) -> None:
-    dotted = torch.tensor(["dotted" in name for name in CLASSES])[train.labels]
+    dotted = torch.tensor(["dotted" in name for name in SCENE_CLASSES])[train.labels]
     _, skew = moments(train)
     n = int(dotted.sum())
     assert n > 400 and abs((skew[dotted] > 0).float().mean() - 0.5) < 5 * 0.5 / math.sqrt(n)

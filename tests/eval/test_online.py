@@ -36,16 +36,20 @@ def coloured(shown: list[int], labels: list[int], side: int = 8, classes: str = 
 
 
 def config(*more: str) -> Config:
-    return load_config(None, ["student.patch_size=4", *more])
+    return load_config(None, ["student.patch_size=4", "data.value_range=[0, 4095]", *more])
 
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> dict:
     """What `load_pictures` finds, by split, and under "asked" what it was asked for."""
-    found: dict = {"asked": [], "train": coloured([0, 1], [0, 1]), "test": coloured([2, 0], [2, 0])}
+    train, test = coloured([0, 1, 2], [0, 1, 2]), coloured([2, 0], [2, 0])
+    found: dict = {"asked": [], "train": train, "test": test}
 
-    def load(spec: str, split: str, size: int | None, root: str | None) -> PictureDataset:
+    def load(
+        spec: str, split: str, size: int | None, root: str | None, value_range: tuple[float, float]
+    ) -> PictureDataset:
         found["asked"].append((spec, split, size, root))
+        assert value_range == (0, 4095)
         return found[split]
 
     monkeypatch.setattr(online, "load_pictures", load)
@@ -96,6 +100,18 @@ def test_nothing_without_labels_in_the_test_split(disk: dict) -> None:
     """A folder may have classes for training only; the run must not end for that."""
     disk["test"] = coloured([0, 1], [-1, -1])
     assert KnnMonitor(config(), disk["train"], CPU)(MeanColour()) == {}
+
+
+def test_no_number_for_classes_that_the_bank_does_not_have(disk: dict) -> None:
+    """Their pictures could not be named rightly, whatever the net has learnt."""
+    train = coloured([0, 1], [0, 1])
+    disk["test"] = coloured([2, 2], [2, 2])
+    assert evaluation_pictures(config(), train) is None
+    disk["test"] = coloured([2, 0, 1, 1], [2, 0, 1, -1])
+    (_, queries) = evaluation_pictures(config(), train)
+    assert queries.labels.tolist() == [0, 1]
+    one_class = coloured([0, 1], [0, 0])  # there is another, of which no picture can be read
+    assert evaluation_pictures(config(), one_class) is None
 
 
 def test_a_smaller_bank_is_spread_over_the_set(disk: dict) -> None:
@@ -168,7 +184,7 @@ def test_pictures_are_prepared_as_in_training(disk: dict) -> None:
         "crops.rgb_mean=[0.5,0.25,0.0]", "crops.rgb_std=[1.0,2.0,4.0]", "crops.global_crops_size=16"
     )
     backbone = MeanColour()
-    train = coloured([0, 1], [0, 1], side=10)  # does not fit the patches
+    train = coloured([0, 2], [0, 2], side=10)  # does not fit the patches
     KnnMonitor(settings, train, CPU)(backbone)
     bank, queries = backbone.seen
     assert bank.shape == queries.shape == (2, 3, 16, 16)

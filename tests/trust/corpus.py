@@ -39,10 +39,17 @@ def animated(kind: str) -> bytes:
     return encoded(frames[0], kind, save_all=True, append_images=frames[1:])
 
 
-def rotated(orientation: int) -> bytes:
+def rotated(orientation: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
     exif = Image.Exif()
     exif[274] = orientation
-    return encoded(photo(), "JPEG", exif=exif)
+    return encoded(photo(mode), kind, exif=exif)
+
+
+def floats(first: float) -> bytes:
+    """A TIFF whose values are 0..1199, but for the first."""
+    values = np.arange(1200, dtype=np.float32).reshape(30, 40)
+    values[0, 0] = first
+    return encoded(Image.fromarray(values), "TIFF")
 
 
 JPEG, PNG = encoded(photo(), "JPEG"), encoded(photo(), "PNG")
@@ -110,7 +117,16 @@ ODD: dict[str, Make] = {
     "animated.png": lambda: animated("PNG"),
     "many pages.tif": lambda: animated("TIFF"),
     **{f"turned {i}.jpg": (lambda i=i: rotated(i)) for i in range(1, 9)},
+    **{f"turned {i}.tif": (lambda i=i: rotated(i, "TIFF", "L")) for i in range(1, 9)},
     "turned 99.jpg": lambda: rotated(99),
+    "not a number.tif": lambda: floats(np.nan),
+    "infinite.tif": lambda: floats(np.inf),
+    "less than all.tif": lambda: floats(-np.inf),
+    "32 bits.tif": lambda: encoded(
+        Image.fromarray(np.arange(1200, dtype=np.int32).reshape(30, 40) * 3), "TIFF"
+    ),
+    "grey.pgm": lambda: encoded(photo("L"), "PPM"),
+    "new.avif": lambda: encoded(photo(), "AVIF"),
     "one pixel.png": lambda: encoded(photo(size=(1, 1)), "PNG"),
     "a line.png": lambda: encoded(photo(size=(3000, 1)), "PNG"),
     "wrong suffix.jpg": lambda: PNG,

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from pydantic import BaseModel
 from safetensors.torch import save_file
 
 from dinolite.cli import main
-from dinolite.config import Config
-from dinolite.data.decoding import read_picture
+from dinolite.config import Config, load_config
+from dinolite.data.datasets import load_pictures
+from dinolite.data.decoding import nearly_flat, read_picture
+from dinolite.eval.online import evaluation_pictures
 from dinolite.explore.gallery import Gallery, PixelSource
 from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata, read_state_dict
+from dinolite.train.train import train
 from tests.processes import dinolite
 from tests.small_sets import SMALL
 from tests.tiny_run import TINY
@@ -242,8 +246,6 @@ def test_a_folder_of_broken_pictures_is_one_line(tmp_path: Path, faults: Faults)
 
 
 def test_one_good_picture_among_broken_ones_is_found(tmp_path: Path, faults: Faults) -> None:
-    from dinolite.data.datasets import load_pictures
-
     for name, data in BROKEN.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "a good.png").write_bytes(PNG)  # the first: every tenth is for tests
@@ -259,10 +261,87 @@ def test_an_odd_picture_is_read(name: str, tmp_path: Path, faults: Faults) -> No
     picture = read_picture(path, 64)
     assert picture.dtype == torch.uint8 and picture.shape[0] == 3 and max(picture.shape) <= 64
     if name.startswith("turned"):
-        wide = name in {f"turned {i}.jpg" for i in (1, 2, 3, 4, 99)}
+        wide = name.split(".")[0] in {f"turned {i}" for i in (1, 2, 3, 4, 99)}
         assert (picture.shape[2] > picture.shape[1]) == wide
+    if name not in ("one pixel.png", "a line.png", "ascii.ppm") and "animated" not in name:
+        assert "pages" in name or nearly_flat(picture, path) is None  # what is odd darkens nothing
     assert {p.name for p in tmp_path.iterdir()} == {name}, "a name is never run"
     faults.survived("an odd picture (CMYK, 16 bits, animated, turned, ...)", "the picture")
+
+
+UNREAD = {
+    "IMG_0001.HEIC": (b"\0\0\0\x18ftypheic", "HEIC"),
+    "from a telephone.jpg": (b"\0\0\0\x18ftypmif1", "HEIC"),
+    "slice.dcm": (bytes(128) + b"DICM", "DICOM"),
+    "scan.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    "drawing.psd": (b"8BPS", "PSD"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_kind_of_picture_that_is_not_read(
+    name: str, says: Says, tmp_path: Path, faults: Faults
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / name).write_bytes(UNREAD[name][0])
+    said = says("train", "folder", "--data", "folder:photos", *TINY, "--out", "run")
+    assert f"{name}: skipped, {UNREAD[name][1]} is not read here; convert it to" in said
+    faults.survived("a kind of picture that is not read", "its name, and what to do")
+
+
+NO_KNN = {  # in each, classes could be made up; that would be a number about nothing
+    "splits named like classes": ["train/1", "train/2", "valid/1", "valid/2"],
+    "a flat test part": ["train/a/1", "train/b/2", "test/3"],
+    "no class in common": ["train/a/1", "train/b/2", "val/c/3"],
+    "one class": ["train/a/1", "val/a/2"],
+    "images and masks": ["train/images/1", "train/masks/1", "val/images/2", "val/masks/2"],
+    "one class of broken files": ["train/a/1", "train/b/broken", "val/a/2", "val/b/3"],
+    "a class without pictures": ["train/a/1", "train/b/notes.txt", "val/a/2", "val/b/3"],
+}
+
+
+@pytest.mark.parametrize("name", NO_KNN)
+def test_no_number_without_labels(name: str, tmp_path: Path, faults: Faults) -> None:
+    for file in NO_KNN[name]:
+        path = tmp_path / (file if file.endswith("txt") else f"{file}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"broken" if "broken" in file else PNG)
+    config = load_config("demo", [f"data.dataset=folder:{tmp_path}"])
+    assert evaluation_pictures(config) is None
+    faults.survived("folders that give no labels", "no k-NN; a line says what was understood")
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_broken_files_in_a_set_too_large_for_memory(
+    workers: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    faults: Faults,
+) -> None:
+    """Of both parts, by whichever process reads them; kept where the run goes on."""
+    photos = tmp_path / "photos"
+    for i, place in enumerate(["train/a", "train/b", "val/a", "val/b"] * 3):
+        (photos / place).mkdir(parents=True, exist_ok=True)
+        (photos / place / f"{i}.png").write_bytes(PNG)
+    for place in ("train/a", "train/b", "val/b"):
+        (photos / place / "bad.png").write_bytes(b"broken")
+    (photos / "train" / "notes.txt").write_text("hello")
+    for module in ("dinolite.train.train", "dinolite.eval.online"):
+        monkeypatch.setattr(f"{module}.load_pictures", partial(load_pictures, cache_bytes=10))
+    out = tmp_path / "run"
+    settings = [*TINY, f"data.dataset=folder:{photos}", f"train.output_dir={out}"]
+    settings += [f"train.num_workers={workers}", "optim.lr.warmup=0"]
+    train(load_config("demo", [*settings, "train.iterations=3"]), show="lines")  # 12 of 8
+    said = capsys.readouterr()
+    assert said.out.startswith("data: 8 train, 7 val, 2 classes (a, b)\n")
+    assert "1 files were skipped" in said.err and "3 files were skipped" in said.err
+    named = (out / "skipped.txt").read_text().splitlines()
+    assert len(named) == 4 and sum("bad.png: skipped" in line for line in named) == 3
+    train(load_config("demo", [*settings, "train.iterations=3"]))
+    assert (out / "skipped.txt").read_text().splitlines() == named
+    assert "skipped" not in capsys.readouterr().err
+    faults.survived("broken files in a set too large for memory", "they are counted and listed")
 
 
 def test_links_in_a_circle(says: Says, tmp_path: Path, faults: Faults) -> None:
@@ -273,8 +352,6 @@ def test_links_in_a_circle(says: Says, tmp_path: Path, faults: Faults) -> None:
     os.symlink("nowhere.png", folder / "lost.png")
     says("train", "folder", "--data", "folder:photos", *TINY, "--out", "run")
     (folder / "a" / "good.png").write_bytes(PNG)
-    from dinolite.data.datasets import load_pictures
-
     assert len(load_pictures(f"folder:{folder}", "train", 32)) == 1
     faults.survived("links in a circle, and links to nowhere", "they are skipped", 3)
 
