@@ -138,14 +138,14 @@ def mask_positions(
 class SSLBatch:
     """B pictures, 2 global and L local crops of each. Masks: True = hidden."""
 
-    global_crops: Float[Tensor, "GB 3 g g"]
-    local_crops: Float[Tensor, "LB 3 l l"]
+    global_crops: Float[Tensor, "GB 3 g g2"]
+    local_crops: Float[Tensor, "LB 3 l l2"]
     masks: Bool[Tensor, "GB N"]
     mask_indices_list: Int64[Tensor, "M"]
     """Positions of the hidden patches in [2B * N]."""
     masks_weight: Float[Tensor, "M"]
     """1 / (number of hidden patches in the same crop)."""
-    gram_teacher_crops: Float[Tensor, "GB 3 G G"] | None = None
+    gram_teacher_crops: Float[Tensor, "GB 3 G G2"] | None = None
 
     def to(self, device: torch.device) -> SSLBatch:
         """The batch on another device, copied without waiting."""
