@@ -22,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     ValidationError,
 )
@@ -68,7 +69,12 @@ def height_width(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-CropSize = Annotated[Size, PlainValidator(read_size)]
+def shown(size: Size | None) -> Any:
+    """As it is written in a recipe."""
+    return list(size) if isinstance(size, tuple) else size
+
+
+CropSize = Annotated[Size, PlainValidator(read_size), PlainSerializer(shown)]
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
@@ -561,11 +567,6 @@ def check_windows(c: CropsConfig, patch: int) -> Iterator[str]:
             f"crops.global_crops_size = {shown(c.global_crops_size)} by at least "
             f"student.patch_size = {patch} for crops.localcrops_subset_of_globalcrops = true"
         )
-
-
-def shown(size: Size | None) -> Any:
-    """A size as it is written in a recipe."""
-    return list(size) if isinstance(size, tuple) else size
 
 
 def check_gram(config: Config) -> Iterator[str]:

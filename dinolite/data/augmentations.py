@@ -126,7 +126,7 @@ class DataAugmentationDINO:
         """A small view, or all of a global crop of which a window becomes one."""
         return self.finish(self.blur[2](self.recolor(cut)))
 
-    def window(self, crop: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 l l"]:
+    def window(self, crop: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 l l2"]:
         """A random part of the size of a local crop."""
         p, (h, w) = self.patch_size, height_width(self.crops.local_crops_size)
         places = window_places(self.crops, p)

@@ -105,7 +105,7 @@ class BatchedAugmentation:
 
     def local_crops(
         self, cuts: Tensor, shared: ColorChange | None, generator: Generator | None
-    ) -> Float[Tensor, "LB 3 l l"]:
+    ) -> Float[Tensor, "LB 3 l l2"]:
         """The small views."""
         c = self.crops
         x = self.recolor(cuts, shared, generator)
@@ -114,7 +114,7 @@ class BatchedAugmentation:
 
     def windows(
         self, x: Float[Tensor, "LB 3 H W"], generator: Generator | None
-    ) -> Float[Tensor, "LB 3 l l"]:
+    ) -> Float[Tensor, "LB 3 l l2"]:
         """A random part of each, of the size of a local crop."""
         places = torch.tensor(window_places(self.crops, self.patch_size))
         u = rand(len(x), 2, generator=generator)

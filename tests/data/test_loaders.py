@@ -2,15 +2,17 @@
 number of processes, and after a resume."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from dinolite.config import Config, load_config
 from dinolite.data import loaders
 from dinolite.data.batched_augmentations import SharedGenerator, rand
-from dinolite.data.datasets import load_pictures
+from dinolite.data.datasets import ListPictures, PictureDataset, TensorPictures, load_pictures
 from dinolite.data.loaders import InfiniteBatchSampler, generator_of, seed_of, ssl_batches
 from dinolite.data.masking import SSLBatch
 
@@ -41,10 +43,18 @@ def joined(parts: list[SSLBatch], name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("more", [(), ("crops.share_color_jitter=true",), ("per_image",)])
-def test_batches_are_parts_of_the_whole(world: int, more: tuple[str, ...]) -> None:
-    more = ("crops.pipeline=per_image",) if more == ("per_image",) else more
-    photos = load_pictures("photos", "train", image_size=64)
+@pytest.mark.parametrize(
+    ("spec", "more"),
+    [
+        ("windows", []),  # of one size
+        ("windows", ["crops.localcrops_subset_of_globalcrops=true", "crops.local_crops_number=4"]),
+        ("photos", []),  # of different sizes
+        ("photos", ["crops.share_color_jitter=true"]),
+        ("photos", ["crops.pipeline=per_image"]),
+    ],
+)
+def test_batches_are_parts_of_the_whole(world: int, spec: str, more: list[str]) -> None:
+    photos = load_pictures(spec, "test", image_size=64 if spec == "photos" else 32)
 
     def stream(n: int, rank: int) -> list[SSLBatch]:
         who = {"rank": rank, "world_size": n}
@@ -58,6 +68,80 @@ def test_batches_are_parts_of_the_whole(world: int, more: tuple[str, ...]) -> No
         # Equal but for the order in which a matrix product of another size adds up.
         for name in ("global_crops", "local_crops", "gram_teacher_crops"):
             assert torch.allclose(joined(mine, name), getattr(batch, name), atol=1e-4), name
+
+
+class LargestTensor(TorchFunctionMode):
+    """The bytes of the largest tensor that any call gives back."""
+
+    most = 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.most = max(self.most, out.numel() * out.element_size())
+        return out
+
+
+@pytest.mark.parametrize("large", [1, 4])
+def test_large_pictures_are_cut_one_by_one(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among small ones or all of them, also of one size: a batch never lies there whole."""
+    sides = [(900, 600)] * large + [(24 + i, 40) for i in range(B - large)]
+    pictures = [torch.randint(0, 256, (3, *side), dtype=torch.uint8) for side in sides]
+    nothing = torch.zeros(B, dtype=torch.int64)
+    data: list[PictureDataset] = [ListPictures(pictures, nothing, ())]
+    if large == B:
+        monkeypatch.setattr(loaders, "CANVAS_BYTES", 3 * 900 * 600 * B - 1)
+        data.append(TensorPictures(torch.stack(pictures), nothing, ()))
+    c = config(1, "train.iterations=1")
+    for some in data:
+        with LargestTensor() as largest:
+            batch = next(ssl_batches(some, c, torch.device("cpu")))
+        assert largest.most <= 3 * 900 * 600
+        assert batch.local_crops.isfinite().all() and len(batch.masks) == 2 * B
+
+
+def test_cut_by_workers_has_the_statistics_of_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = load_pictures("windows", "test").subset(range(80))
+    c = config(1, "train.batch_size_per_gpu=80", "train.iterations=1")
+    at_once = next(ssl_batches(windows, c, torch.device("cpu")))
+    monkeypatch.setattr(loaders, "CANVAS_BYTES", 0)
+    by_workers = next(ssl_batches(windows, c, torch.device("cpu")))
+    for name in ("global_crops", "local_crops", "gram_teacher_crops"):
+        a, b = getattr(at_once, name), getattr(by_workers, name)
+        assert a.shape == b.shape
+        assert a.mean().item() == pytest.approx(b.mean().item(), abs=0.08)
+        assert a.std().item() == pytest.approx(b.std().item(), rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "expected"),
+    [
+        ([], "cpu", "batched"),
+        (["crops.global_crops_size=224", "crops.local_crops_size=96"], "cpu", "per_image"),
+        (["crops.global_crops_size=[224, 160]"], "cpu", "batched"),
+        (["crops.global_crops_size=[224, 192]"], "cpu", "per_image"),
+        (["crops.global_crops_size=224", "crops.local_crops_size=96"], "cuda", "batched"),
+        (["crops.global_crops_size=224", "crops.pipeline=batched"], "cpu", "batched"),
+        (["crops.pipeline=per_image"], "cuda", "per_image"),
+    ],
+)
+def test_the_pipeline_that_is_faster_unless_one_is_set(
+    changes: list[str], device: str, expected: str
+) -> None:
+    crops = load_config("demo", changes).crops
+    assert loaders.pipeline_of(crops, torch.device(device)) == expected
+
+
+def test_crops_that_are_not_square() -> None:
+    sizes = ["global_crops_size=[24, 16]", "local_crops_size=[8, 12]"]
+    c = config(1, "crops.gram_teacher_crops_size=[48, 32]", *(f"crops.{size}" for size in sizes))
+    batch = next(ssl_batches(load_pictures("windows", "test"), c, torch.device("cpu")))
+    assert batch.global_crops.shape == (2 * B, 3, 24, 16) and batch.masks.shape == (2 * B, 6 * 4)
+    assert batch.local_crops.shape == (3 * B, 3, 8, 12)
+    assert batch.gram_teacher_crops is not None
+    assert batch.gram_teacher_crops.shape == (2 * B, 3, 48, 32)
 
 
 def test_masks_of_a_large_batch_come_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
