@@ -120,8 +120,8 @@ def test_cut_by_workers_has_the_statistics_of_cut_at_once(monkeypatch: pytest.Mo
     [
         ([], "cpu", "batched"),
         (["crops.global_crops_size=224", "crops.local_crops_size=96"], "cpu", "per_image"),
-        (["crops.global_crops_size=[224, 160]"], "cpu", "batched"),
-        (["crops.global_crops_size=[224, 192]"], "cpu", "per_image"),
+        (["crops.global_crops_size=[224, 192]"], "cpu", "batched"),
+        (["crops.global_crops_size=[224, 240]"], "cpu", "per_image"),
         (["crops.global_crops_size=224", "crops.local_crops_size=96"], "cuda", "batched"),
         (["crops.global_crops_size=224", "crops.pipeline=batched"], "cpu", "batched"),
         (["crops.pipeline=per_image"], "cuda", "per_image"),
