@@ -5,6 +5,7 @@ is the official form, picture by picture; the default is the fast one of `batche
 DINO Sec. 3.1 "multi-crop" (after SwAV Sec. 3.2); DINOv3 App. C; official `data/augmentations.py`.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -46,6 +47,19 @@ def cuts_of(c: CropsConfig) -> dict[str, Cut]:
     return cuts
 
 
+class Enlarged(NamedTuple):
+    """A picture at least `side` pixels thick. In a thinner one no box has the aspect of a crop that
+    is `side` times as long as wide, and torchvision would take an empty one."""
+
+    side: int
+
+    def __call__(self, picture: UInt8[Tensor, "3 H W"]) -> UInt8[Tensor, "3 H2 W2"]:
+        times = -(-self.side // min(picture.shape[1:]))
+        if times == 1:
+            return picture
+        return picture.repeat_interleave(times, 1).repeat_interleave(times, 2)
+
+
 def window_places(c: CropsConfig, patch_size: int) -> tuple[int, int]:
     """How many rows and columns a window of a global crop may begin at, `patch_size` apart. The
     last is left out, and windows lie in the upper left of a cut that is larger than the crop: both
@@ -76,7 +90,8 @@ class DataAugmentationDINO:
 
         def random_crop(cut: Cut) -> Any:
             box = v2.RandomResizedCrop(cut.size, cut.scale, cut.aspect, bicubic, antialias=True)
-            return v2.Compose([box, v2.RandomHorizontalFlip(0.5 * c.horizontal_flips)])
+            flip = v2.RandomHorizontalFlip(0.5 * c.horizontal_flips)
+            return v2.Compose([Enlarged(math.ceil(max(cut.size) / min(cut.size))), box, flip])
 
         self.cuts = {name: (cut.number, random_crop(cut)) for name, cut in cuts_of(c).items()}
         gram_size = c.gram_teacher_crops_size or c.global_crops_size

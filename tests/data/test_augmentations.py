@@ -276,6 +276,17 @@ def test_crops_that_are_not_square_keep_the_shapes_of_things() -> None:
     assert 1.4 < aspect.min() < 1.6 and 2.4 < aspect.max() < 2.7
 
 
+@pytest.mark.parametrize("size", [(4, 48), (48, 4)])
+@pytest.mark.parametrize("h_w", [(1, 1), (1, 90), (90, 1), (3, 5)])
+def test_pictures_of_a_few_pixels(size: tuple[int, int], h_w: tuple[int, int]) -> None:
+    """No box of theirs has the crop's aspect, and still there is a crop, of their colour."""
+    crops = CropsConfig(global_crops_size=size, local_crops_size=8, local_crops_number=1, **QUIET)
+    picture = torch.full((3, *h_w), 51, dtype=torch.uint8)
+    for out in both_pipelines(picture, crops):
+        assert torch.allclose(out["global_crops"], torch.tensor(0.2), atol=1e-5)
+        assert out["global_crops"].shape == (2, 3, *size)
+
+
 def test_resize_looks_at_both_sides() -> None:
     assert resize(torch.rand(1, 3, 8, 16), 16).shape == (1, 3, 16, 16)
     assert resize(torch.rand(1, 3, 16, 8), (16, 4)).shape == (1, 3, 16, 4)
