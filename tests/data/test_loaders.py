@@ -2,17 +2,15 @@
 number of processes, and after a resume."""
 
 import itertools
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from dinolite.config import Config, load_config
 from dinolite.data import loaders
 from dinolite.data.batched_augmentations import SharedGenerator, rand
-from dinolite.data.datasets import ListPictures, PictureDataset, TensorPictures, load_pictures
+from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import InfiniteBatchSampler, generator_of, seed_of, ssl_batches
 from dinolite.data.masking import SSLBatch
 
@@ -68,38 +66,6 @@ def test_batches_are_parts_of_the_whole(world: int, spec: str, more: list[str]) 
         # Equal but for the order in which a matrix product of another size adds up.
         for name in ("global_crops", "local_crops", "gram_teacher_crops"):
             assert torch.allclose(joined(mine, name), getattr(batch, name), atol=1e-4), name
-
-
-class LargestTensor(TorchFunctionMode):
-    """The bytes of the largest tensor that any call gives back."""
-
-    most = 0
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        out = function(*args, **(kwargs or {}))
-        if isinstance(out, Tensor):
-            self.most = max(self.most, out.numel() * out.element_size())
-        return out
-
-
-@pytest.mark.parametrize("large", [1, 4])
-def test_large_pictures_are_cut_one_by_one(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Among small ones or all of them, also of one size: a batch never lies there whole."""
-    sides = [(900, 600)] * large + [(24 + i, 40) for i in range(B - large)]
-    pictures = [torch.randint(0, 256, (3, *side), dtype=torch.uint8) for side in sides]
-    nothing = torch.zeros(B, dtype=torch.int64)
-    data: list[PictureDataset] = [ListPictures(pictures, nothing, ())]
-    if large == B:
-        monkeypatch.setattr(loaders, "CANVAS_BYTES", 3 * 900 * 600 * B - 1)
-        data.append(TensorPictures(torch.stack(pictures), nothing, ()))
-    c = config(1, "train.iterations=1")
-    for some in data:
-        with LargestTensor() as largest:
-            batch = next(ssl_batches(some, c, torch.device("cpu")))
-        assert largest.most <= 3 * 900 * 600
-        assert batch.local_crops.isfinite().all() and len(batch.masks) == 2 * B
 
 
 def test_cut_by_workers_has_the_statistics_of_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
