@@ -17,7 +17,16 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError
 
 # --- types ---
 
@@ -31,6 +40,8 @@ Number = Annotated[int, Field(ge=0)]
 Range = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
 Rgb = tuple[float, float, float]
 Colour = Annotated[Rgb, Field(strict=False)]
+Size = int | tuple[int, int]
+"""Pixels: the side of a square, or (height, width)."""
 WeightsFile = Annotated[str | None, BeforeValidator(lambda x: None if x == "" else x)]
 """A file or a name that `models.pretrained.load` knows; "" is how earlier runs wrote None."""
 Arch = Literal[
@@ -43,6 +54,27 @@ Arch = Literal[
     "vit_giant2",
     "vit_7b",
 ]
+
+
+def read_size(value: Any) -> Size:
+    """A side, or [height, width], which two equal sides make a side again."""
+    sides = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
+    if not all(type(side) is int and side >= 1 for side in sides):
+        raise PydanticCustomError("size", "should be a side or [height, width], whole numbers >= 1")
+    return int(sides[0]) if len(set(sides)) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """A side, or height and width, as the latter."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def shown(size: Size | None) -> Any:
+    """As it is written in a recipe."""
+    return list(size) if isinstance(size, tuple) else size
+
+
+CropSize = Annotated[Size, PlainValidator(read_size), PlainSerializer(shown)]
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
@@ -184,12 +216,15 @@ class GramConfig(Section):
 
 
 class CropsConfig(Section):
-    global_crops_size: Count = 224
+    global_crops_size: CropSize = 224
+    """Here and below a side or [height, width]; boxes are then cut in that aspect."""
     global_crops_scale: Range = (0.32, 1.0)
     local_crops_number: Count = 8
-    local_crops_size: Count = 96
+    local_crops_size: CropSize = 96
     local_crops_scale: Range = (0.05, 0.32)
-    gram_teacher_crops_size: Count | None = None
+    localcrops_subset_of_globalcrops: bool = False
+    """Local crops are windows of the global ones, at whole patches, half of them of each."""
+    gram_teacher_crops_size: CropSize | None = None
     gram_teacher_no_distortions: bool = False
     horizontal_flips: bool = True
     share_color_jitter: bool = False
@@ -208,8 +243,9 @@ class CropsConfig(Section):
     solarize_prob: Fraction = 0.2
     rgb_mean: Colour = IMAGENET_MEAN
     rgb_std: Colour = IMAGENET_STD
-    pipeline: Literal["batched", "per_image"] = "batched"
-    """Batched tensors on the training device, or torchvision per picture in the workers."""
+    pipeline: Literal["auto", "batched", "per_image"] = "auto"
+    """Batched tensors on the training device, or torchvision per picture in the workers; auto = the
+    first, but on a CPU with large crops the second (`data.loaders.pipeline_of`)."""
 
 
 class OptimConfig(Section):
@@ -528,15 +564,15 @@ def check_koleo(d: DinoConfig, batch: int) -> Iterator[str]:
 
 def check_crops(config: Config) -> Iterator[str]:
     c, patch = config.crops, config.student.patch_size
-    sides = {
+    sizes = {
         "crops.global_crops_size": c.global_crops_size,
         "crops.local_crops_size": c.local_crops_size,
         "crops.gram_teacher_crops_size": c.gram_teacher_crops_size,
         "evaluation.image_size": config.evaluation.image_size,
     }
-    for name, side in sides.items():
-        if side is not None and side % patch:
-            yield f"{name} = {side} is not a multiple of student.patch_size = {patch}"
+    for name, size in sizes.items():
+        if size is not None and any(side % patch for side in height_width(size)):
+            yield f"{name} = {shown(size)} is not a multiple of student.patch_size = {patch}"
     ranges = {
         "crops.global_crops_scale": c.global_crops_scale,
         "crops.local_crops_scale": c.local_crops_scale,
@@ -552,6 +588,32 @@ def check_crops(config: Config) -> Iterator[str]:
         yield f"crops.rgb_std = {list(c.rgb_std)} must be above 0"
     if c.gram_teacher_no_distortions and c.gram_teacher_crops_size is None:
         yield "crops.gram_teacher_no_distortions needs crops.gram_teacher_crops_size"
+    (h, w), (gram_h, gram_w) = (
+        height_width(size)
+        for size in (c.global_crops_size, c.gram_teacher_crops_size or c.global_crops_size)
+    )
+    if h * gram_w != w * gram_h:
+        yield (
+            f"crops.gram_teacher_crops_size = {shown(c.gram_teacher_crops_size)} must have the "
+            f"aspect of crops.global_crops_size = {shown(c.global_crops_size)}: both show the same"
+        )
+    if c.localcrops_subset_of_globalcrops:
+        yield from check_windows(c, patch)
+
+
+def check_windows(c: CropsConfig, patch: int) -> Iterator[str]:
+    if c.local_crops_number % 2:
+        yield (
+            f"crops.local_crops_number = {c.local_crops_number} must be even for "
+            "crops.localcrops_subset_of_globalcrops = true: half are windows of each global crop"
+        )
+    sides = zip(height_width(c.global_crops_size), height_width(c.local_crops_size), strict=True)
+    if any(large - small < patch for large, small in sides):
+        yield (
+            f"crops.local_crops_size = {shown(c.local_crops_size)} must be smaller than "
+            f"crops.global_crops_size = {shown(c.global_crops_size)} by at least "
+            f"student.patch_size = {patch} for crops.localcrops_subset_of_globalcrops = true"
+        )
 
 
 def check_gram(config: Config) -> Iterator[str]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dinolite.checkpointer import CheckpointError, write_text
-from dinolite.config import Config, load_config
+from dinolite.config import Config, height_width, load_config
 from dinolite.data.datasets import NoTestPart, PictureDataset, load_pictures
 from dinolite.data.loaders import seed_of
 from dinolite.data.photographs import photographs
@@ -289,7 +289,7 @@ def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
             extract_features(net, p, size=side, **run.normalisation).cls for p in (bank, queries)
         )
         neighbours[name] = nearest_pictures(x, q, min(NEIGHBOURS, len(x))).cpu()
-    shown = side or run.config.crops.global_crops_size
+    shown = side or max(height_width(run.config.crops.global_crops_size))
     used = torch.cat(list(neighbours.values()), dim=1).unique()
     small = squares(bank.subset(used), shown)
     rows = {name: torch.searchsorted(used, found) for name, found in neighbours.items()}

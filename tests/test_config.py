@@ -55,6 +55,14 @@ def test_no_file_is_none_also_where_an_earlier_run_wrote_an_empty_text() -> None
     assert load_config("demo", ["gram.ckpt=a.pth"]).gram.ckpt == "a.pth"
 
 
+def test_sizes_that_are_not_square(tmp_path: Path) -> None:
+    changes = ["crops.global_crops_size=[24, 32]", "crops.local_crops_size=[8, 8]"]
+    config = load_config("demo", changes)
+    assert config.crops.global_crops_size == (24, 32) and config.crops.local_crops_size == 8
+    (tmp_path / "a.toml").write_text(to_toml(config), "utf8")
+    assert load_config(tmp_path / "a.toml") == config
+
+
 def test_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         load_config(
@@ -83,6 +91,24 @@ def test_all_mistakes_at_once() -> None:
     [
         (["crops.global_crops_size=25"], "not a multiple of student.patch_size"),
         (["crops.gram_teacher_crops_size=33"], "crops.gram_teacher_crops_size = 33"),
+        (["crops.global_crops_size=[24, 25]"], "crops.global_crops_size = [24, 25] is not a multi"),
+        (["crops.global_crops_size=[24]"], "crops.global_crops_size = [24]: should be a side or ["),
+        (["crops.local_crops_size=[8, 8, 8]"], "= [8, 8, 8]: should be a side or [height, width]"),
+        (["crops.local_crops_size=[8, 0]"], "crops.local_crops_size = [8, 0]: should be a side or"),
+        (["crops.local_crops_size=8.0"], "crops.local_crops_size = 8.0: should be a side or ["),
+        (["crops.gram_teacher_crops_size=true"], "crops.gram_teacher_crops_size = True: should be"),
+        (
+            ["crops.gram_teacher_crops_size=[48, 24]"],
+            "crops.gram_teacher_crops_size = [48, 24] must have the aspect of",
+        ),
+        (
+            ["crops.localcrops_subset_of_globalcrops=true", "crops.local_crops_number=3"],
+            "crops.local_crops_number = 3 must be even",
+        ),
+        (
+            ["crops.localcrops_subset_of_globalcrops=true", "crops.local_crops_size=[8, 24]"],
+            "crops.local_crops_size = [8, 24] must be smaller than crops.global_crops_size = 24",
+        ),
         (["evaluation.image_size=33"], "evaluation.image_size = 33"),
         (["dino.head_n_prototypes=0"], "greater than or equal to 1"),
         (["student.embed_dim=66"], "multiple of 4 x student.num_heads"),

@@ -9,12 +9,13 @@ against small runs on the CPU. Nothing here was measured on a GPU.
 """
 
 import argparse
+import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from dinolite.config import Config, load_config
+from dinolite.config import Config, Size, height_width, load_config
 from dinolite.layers.block import SelfAttentionBlock
 from dinolite.models.vision_transformer import build_backbone
 from dinolite.train.ssl_meta_arch import build_network
@@ -56,8 +57,9 @@ def networks(config: Config) -> dict[str, Counts]:
     return out
 
 
-def tokens_per_crop(config: Config, side: int) -> int:
-    return 1 + config.student.n_storage_tokens + (side // config.student.patch_size) ** 2
+def tokens_per_crop(config: Config, size: Size) -> int:
+    patches = math.prod(height_width(size)) // config.student.patch_size**2
+    return 1 + config.student.n_storage_tokens + patches
 
 
 def student_tokens(config: Config) -> list[int]:
@@ -117,7 +119,7 @@ def activation_bytes(config: Config, low: int) -> float:
 def score_bytes(config: Config) -> float:
     """Teacher targets, the student's log-probabilities and the gradient of these, all float32."""
     B, c, ibot = config.train.batch_size_per_gpu, config.crops, config.ibot
-    patches = (c.global_crops_size // config.student.patch_size) ** 2
+    patches = math.prod(height_width(c.global_crops_size)) // config.student.patch_size**2
     hidden = 2 * B * ibot.mask_sample_probability * patches * sum(ibot.mask_ratio_min_max) / 2
     dino = config.dino.head_n_prototypes * (2 * B + 2 * (2 + c.local_crops_number) * B)
     return 4.0 * (dino + ibot.head_n_prototypes * 3 * hidden)

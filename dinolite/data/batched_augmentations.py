@@ -9,6 +9,7 @@ Official `data/augmentations.py`, of which `augmentations.py` here has the offic
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
 
-from dinolite.config import CropsConfig
-from dinolite.data.augmentations import Crops, normalize, resize
+from dinolite.config import CropsConfig, Size, height_width
+from dinolite.data.augmentations import (
+    ASPECT,
+    Crops,
+    cuts_of,
+    normalize,
+    resize,
+    window_places,
+)
 
-ASPECT = (3 / 4, 4 / 3)  # of a crop's box, width / height
 TRIES = 10  # draws of a box that fits
 JITTER = ("brightness", "contrast", "saturation", "hue")
 BLUR_KERNEL = 9
@@ -27,10 +34,14 @@ SOLARIZE_THRESHOLD = 128 / 255
 
 
 class BatchedAugmentation:
-    """All crops of a batch of pictures in a few tensor operations."""
+    """All crops of a batch of pictures in a few tensor operations.
 
-    def __init__(self, crops: CropsConfig) -> None:
-        self.crops = crops
+    Args:
+        patch_size: see `DataAugmentationDINO`.
+    """
+
+    def __init__(self, crops: CropsConfig, patch_size: int = 16) -> None:
+        self.crops, self.cuts, self.patch_size = crops, cuts_of(crops), patch_size
 
     def __call__(
         self,
@@ -45,22 +56,42 @@ class BatchedAugmentation:
             sizes: height and width of each, on the CPU.
             generator: a CPU generator; the same draws on every device.
         """
-        c = self.crops
-        shared = ColorChange.draw(len(canvas), c, generator) if c.share_color_jitter else None
-        out = self.global_crops(canvas, sizes, shared, generator)
-        out["local_crops"] = self.local_crops(canvas, sizes, shared, generator)
-        return out
+
+        def cut(name: str) -> Tensor:
+            n, scale, size = self.cuts[name]
+            boxes = random_boxes(sizes, n, scale, generator, self.cuts[name].aspect)
+            flips = rand(len(sizes), n, generator=generator) < 0.5
+            return crop_and_resize(canvas, boxes, flips & self.crops.horizontal_flips, size)
+
+        return self.distort(cut, len(canvas), generator)
+
+    def distort(
+        self, cut: Callable[[str], Tensor], n_pictures: int, generator: Generator | None = None
+    ) -> Crops:
+        """From cuts to crops: colours, blur, solarising, normalisation, other sizes.
+
+        Args:
+            cut: gives the boxes that `cuts_of` names, in [0, 1], crop-major; called in its order.
+        """
+        c, shared = self.crops, None
+        if c.share_color_jitter:
+            shared = ColorChange.draw(n_pictures, c, generator)
+        large = cut("global_crops")
+        out = self.global_crops(large, shared, generator)
+        if not c.localcrops_subset_of_globalcrops:
+            return out | {"local_crops": self.local_crops(cut("local_crops"), shared, generator)}
+        half = c.local_crops_number // 2
+        whole = torch.cat([crop.repeat(half, 1, 1, 1) for crop in large.chunk(2)])
+        whole = self.local_crops(whole, shared, generator)
+        return out | {"local_crops": self.windows(whole, generator)}
 
     def global_crops(
-        self, canvas: Tensor, sizes: Tensor, shared: ColorChange | None, generator: Generator | None
+        self, cuts: Tensor, shared: ColorChange | None, generator: Generator | None
     ) -> Crops:
         """The two large views, and the same two at another size for the gram teacher."""
         c, gram_size = self.crops, self.crops.gram_teacher_crops_size
-        larger = max(gram_size or 0, c.global_crops_size)  # what both sizes are scaled down from
-        size = c.global_crops_size if c.gram_teacher_no_distortions else larger
-        boxes, flips = self.draw_boxes(sizes, 2, c.global_crops_scale, generator)
-        cuts = crop_and_resize(canvas, boxes, flips, size)
-        first, second = self.recolor(cuts, shared, generator).chunk(2)
+        x = resize(cuts, c.global_crops_size).clamp(0, 1) if c.gram_teacher_no_distortions else cuts
+        first, second = self.recolor(x, shared, generator).chunk(2)
         first = random_blur(first, c.blur_prob[0], c.blur_sigma, generator)
         second = random_blur(second, c.blur_prob[1], c.blur_sigma, generator)
         second = random_solarize(second, c.solarize_prob, generator)
@@ -68,29 +99,31 @@ class BatchedAugmentation:
         out = {"global_crops": resize(large, c.global_crops_size)}
         if gram_size:
             if c.gram_teacher_no_distortions:
-                cuts = crop_and_resize(canvas, boxes, flips, gram_size)
-                large = normalize(cuts, c.rgb_mean, c.rgb_std)
+                large = normalize(resize(cuts, gram_size).clamp(0, 1), c.rgb_mean, c.rgb_std)
             out["gram_teacher_crops"] = resize(large, gram_size)
         return out
 
     def local_crops(
-        self, canvas: Tensor, sizes: Tensor, shared: ColorChange | None, generator: Generator | None
-    ) -> Float[Tensor, "LB 3 l l"]:
+        self, cuts: Tensor, shared: ColorChange | None, generator: Generator | None
+    ) -> Float[Tensor, "LB 3 l l2"]:
         """The small views."""
         c = self.crops
-        boxes, flips = self.draw_boxes(sizes, c.local_crops_number, c.local_crops_scale, generator)
-        x = crop_and_resize(canvas, boxes, flips, c.local_crops_size)
-        x = self.recolor(x, shared, generator)
+        x = self.recolor(cuts, shared, generator)
         x = random_blur(x, c.blur_prob[2], c.blur_sigma, generator)
         return normalize(x, c.rgb_mean, c.rgb_std)
 
-    def draw_boxes(
-        self, sizes: Tensor, n: int, scale: tuple[float, float], generator: Generator | None
-    ) -> tuple[Int64[Tensor, "B n 4"], Bool[Tensor, "B n"]]:
-        """n boxes in each picture, and which of them are mirrored."""
-        boxes = random_boxes(sizes, n, scale, generator)
-        coin = rand(len(sizes), n, generator=generator) < 0.5
-        return boxes, coin & self.crops.horizontal_flips
+    def windows(
+        self, x: Float[Tensor, "LB 3 H W"], generator: Generator | None
+    ) -> Float[Tensor, "LB 3 l l2"]:
+        """A random part of each, of the size of a local crop."""
+        places = torch.tensor(window_places(self.crops, self.patch_size))
+        u = rand(len(x), 2, generator=generator)
+        start = ((u * places).floor().long() * self.patch_size).to(x.device)
+        h, w = height_width(self.crops.local_crops_size)
+        rows = start[:, :1] + torch.arange(h, device=x.device)  # [L B, h]
+        cols = start[:, 1:] + torch.arange(w, device=x.device)  # [L B, w]
+        x = x.take_along_dim(rows[:, None, :, None], dim=2)
+        return x.take_along_dim(cols[:, None, None, :], dim=3)
 
     def recolor(
         self, x: Tensor, shared: ColorChange | None, generator: Generator | None
@@ -109,35 +142,38 @@ def random_boxes(
     n_crops: int,
     scale: tuple[float, float],
     generator: Generator | None = None,
+    aspect: tuple[float, float] = ASPECT,
 ) -> Int64[Tensor, "B n 4"]:
     """Random boxes (top, left, height, width), as torchvision's RandomResizedCrop draws them.
 
     Args:
         sizes: height and width of each picture in pixels.
-        scale: range of the box's area as a share of the picture's; its aspect is log-uniform in
-            [3/4, 4/3]. Of ten draws the first that fits is taken, else the largest central box.
+        scale: range of the box's area as a share of the picture's. Of ten draws the first that
+            fits is taken, else the largest central box.
+        aspect: range of width / height, drawn log-uniformly.
     """
     B = len(sizes)
     height, width = sizes[:, None, None, 0].double(), sizes[:, None, None, 1].double()
     u = rand(4, B, n_crops, TRIES, generator=generator, dim=1, dtype=torch.float64)
     area = height * width * (scale[0] + u[0] * (scale[1] - scale[0]))
-    low, high = (math.log(a) for a in ASPECT)
-    aspect = torch.exp(low + u[1] * (high - low))  # width / height
-    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    low, high = (math.log(a) for a in aspect)
+    ratio = torch.exp(low + u[1] * (high - low))
+    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (w >= 1) & (h >= 1) & (w <= width) & (h <= height)
     top = (u[2] * (height - h + 1)).floor()
     left = (u[3] * (width - w + 1)).floor()
     first = fits.int().argmax(dim=-1, keepdim=True)  # [B, n, 1]
     boxes = torch.stack([top, left, h, w], dim=-1)  # [B, n, tries, 4]
     drawn = boxes.take_along_dim(first[..., None], dim=2)[:, :, 0]
-    return torch.where(fits.any(-1, keepdim=True), drawn, central_boxes(sizes)[:, None]).long()
+    central = central_boxes(sizes, aspect)[:, None]
+    return torch.where(fits.any(-1, keepdim=True), drawn, central).long()
 
 
-def central_boxes(sizes: Int64[Tensor, "B 2"]) -> Float[Tensor, "B 4"]:
+def central_boxes(sizes: Int64[Tensor, "B 2"], aspect: tuple[float, float]) -> Float[Tensor, "B 4"]:
     """The largest central box of allowed aspect, in each picture."""
     h, w = sizes.double().unbind(1)
-    box_h = torch.minimum(h, (w / ASPECT[0]).round())
-    box_w = torch.minimum(w, (h * ASPECT[1]).round())
+    box_h = torch.minimum(h, (w / aspect[0]).round())
+    box_w = torch.minimum(w, (h * aspect[1]).round())
     top, left = ((h - box_h) / 2).floor(), ((w - box_w) / 2).floor()
     return torch.stack([top, left, box_h.clamp(min=1), box_w.clamp(min=1)], dim=1)
 
@@ -146,24 +182,24 @@ def crop_and_resize(
     canvas: UInt8[Tensor, "B C S1 S2"],
     boxes: Int64[Tensor, "B n 4"],
     flips: Bool[Tensor, "B n"],
-    size: int,
-) -> Float[Tensor, "nB C size size"]:
-    """Cut every picture's n boxes, scale them to size x size, mirror where `flips`.
+    size: Size,
+) -> Float[Tensor, "nB C h w"]:
+    """Cut every picture's n boxes, scale them to `size`, mirror where `flips`.
 
     Returns:
         crops in [0, 1], crop-major: box 0 of all pictures first.
     """
     B, C, S1, S2 = canvas.shape
-    n = boxes.shape[1]
+    n, (out_h, out_w) = boxes.shape[1], height_width(size)
     boxes, flips = (x.to(canvas.device, non_blocking=True) for x in (boxes, flips))
     top, left, h, w = boxes.unbind(-1)  # [B, n] each
-    rows = resize_matrix(top, h, S1, size)  # [B, n, size, S1]
-    cols = resize_matrix(left, w, S2, size)  # [B, n, size, S2]
+    rows = resize_matrix(top, h, S1, out_h)  # [B, n, out_h, S1]
+    cols = resize_matrix(left, w, S2, out_w)  # [B, n, out_w, S2]
     cols = torch.where(flips[:, :, None, None], cols.flip(-2), cols)
     pixels = canvas.permute(0, 2, 1, 3).flatten(2).float() / 255  # [B, S1, C S2]
-    x = rows.flatten(1, 2) @ pixels  # [B, n size, C S2]
-    x = x.view(B, n, size * C, S2) @ cols.transpose(-1, -2)  # [B, n, size C, size]
-    x = x.view(B, n, size, C, size).permute(1, 0, 3, 2, 4)  # [n, B, C, size, size]
+    x = rows.flatten(1, 2) @ pixels  # [B, n out_h, C S2]
+    x = x.view(B, n, out_h * C, S2) @ cols.transpose(-1, -2)  # [B, n, out_h C, out_w]
+    x = x.view(B, n, out_h, C, out_w).permute(1, 0, 3, 2, 4)  # [n, B, C, out_h, out_w]
     return x.clamp(0, 1).flatten(0, 1)
 
 

@@ -8,8 +8,9 @@ Official `data/loaders.py` and `data/samplers.py`, where a resumed run draws oth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Int64
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dinolite.config import Config
+from dinolite.config import Config, CropsConfig, height_width
 from dinolite.data.augmentations import Crops, DataAugmentationDINO
 from dinolite.data.batched_augmentations import BatchedAugmentation, SharedGenerator
 from dinolite.data.datasets import PictureDataset, TensorPictures
@@ -25,6 +26,11 @@ from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 
 CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
 MASK_GROUP = 256  # pictures whose masks are drawn together
+LARGE_CROPS = (
+    100_000  # pixels of all crops of a picture; from there on "auto" is per_image on a CPU
+)
+CANVAS_BYTES = 2**26  # of a batch of whole pictures on the device; they are made float, 4 x as many
+READ_AT_ONCE = 8  # pictures that a worker holds
 
 
 def ssl_batches(
@@ -38,8 +44,9 @@ def ssl_batches(
 ) -> Iterator[SSLBatch]:
     """The batches of iterations `start`, ..., `train.iterations` - 1, on the device.
 
-    With the batched pipeline workers only read pictures, and crops are made on the device; with the
-    per-image pipeline workers do it all.
+    With the batched pipeline crops are made on the device, of pictures that lie there; those of
+    different or large sizes are cut by workers, so that memory holds crops and few pictures. With
+    the per-image pipeline workers do it all.
     """
     t = config.train
     if len(dataset) < 1:
@@ -54,28 +61,62 @@ def ssl_batches(
         stop=t.iterations,
     )
     process = (rank, world_size)
-    if config.crops.pipeline == "per_image":
-        for batch in loader(ReadAndAugment(dataset, config, process), sampler, config, device):
-            yield batch.to(device)
-        return
-    augment = BatchedAugmentation(config.crops)
-    for iteration, canvas, sizes in read_canvases(dataset, sampler, config, device):
-        canvas = canvas.to(device, non_blocking=True)
-        seed = seed_of(t.seed, 0, iteration, CROPS)
-        crops = augment(canvas, sizes, SharedGenerator(seed, t.batch_size_per_gpu, *process))
+    for iteration, crops in crops_of_iterations(dataset, sampler, config, device, process):
         yield make_batch(config, crops, iteration, process).to(device)
 
 
-def read_canvases(
-    dataset: PictureDataset, sampler: InfiniteBatchSampler, config: Config, device: torch.device
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(iteration, uint8 canvas, sizes); pictures that are one tensor live on the device."""
-    if not isinstance(dataset, TensorPictures):
-        yield from loader(ReadPictures(dataset), sampler, config, device)
+def crops_of_iterations(
+    dataset: PictureDataset,
+    sampler: InfiniteBatchSampler,
+    config: Config,
+    device: torch.device,
+    process: tuple[int, int],
+) -> Iterator[tuple[int, Crops]]:
+    """(iteration, crops) from whichever pipeline it is."""
+    batch_size, stop = config.train.batch_size_per_gpu, config.train.iterations
+    per_image = pipeline_of(config.crops, device) == "per_image"
+    augment = BatchedAugmentation(config.crops, config.student.patch_size)
+
+    def draws(iteration: int) -> SharedGenerator:
+        seed = seed_of(config.train.seed, 0, iteration, CROPS)
+        return SharedGenerator(seed, batch_size, *process)
+
+    if not per_image and fits_canvas(dataset, batch_size):
+        for iteration, canvas, sizes in read_canvases(dataset, sampler, device, stop):
+            yield iteration, augment(canvas, sizes, draws(iteration))
         return
+    workers = ReadAndCut(dataset, config, process, per_image)
+    for iteration, crops in loader(workers, sampler, config, device):
+        if not per_image:
+            cuts = {name: x.to(device, non_blocking=True) / 255 for name, x in crops.items()}
+            crops = augment.distort(cuts.__getitem__, batch_size, draws(iteration))
+        yield iteration, crops
+
+
+def pipeline_of(crops: CropsConfig, device: torch.device) -> str:
+    """`crops.pipeline`, where "auto" is the faster one. On a CPU batches of large crops do not fit
+    into its caches (measured: `benchmarks/augment.py`); on other devices nothing was measured."""
+    if crops.pipeline != "auto":
+        return crops.pipeline
+    pixels = 2 * math.prod(height_width(crops.global_crops_size))
+    pixels += crops.local_crops_number * math.prod(height_width(crops.local_crops_size))
+    return "per_image" if device.type == "cpu" and pixels >= LARGE_CROPS else "batched"
+
+
+def fits_canvas(dataset: PictureDataset, batch_size: int) -> TypeGuard[TensorPictures]:
+    """Are the pictures of one size, and small enough to be cut out of a batch of whole ones?"""
+    if not isinstance(dataset, TensorPictures):
+        return False
+    return batch_size * dataset.images[0].numel() <= CANVAS_BYTES
+
+
+def read_canvases(
+    dataset: TensorPictures, sampler: InfiniteBatchSampler, device: torch.device, stop: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(iteration, uint8 canvas, sizes) of pictures in one tensor, which lives on the device."""
     images = dataset.images.to(device)
     size = torch.tensor(images.shape[-2:])
-    for iteration in range(sampler.start, config.train.iterations):
+    for iteration in range(sampler.start, stop):
         indices = sampler.indices(iteration).to(device, non_blocking=True)
         yield iteration, images.index_select(0, indices), size.expand(len(indices), 2)
 
@@ -93,35 +134,34 @@ def loader(
     )
 
 
-class ReadPictures(Dataset[Any]):
-    """What a worker does in the batched pipeline: (iteration, canvas, sizes)."""
+class ReadAndCut(Dataset[Any]):
+    """What a worker does with a few pictures at a time: read them and make their crops, or in the
+    batched pipeline only cut them out, uint8. Gives the iteration and its crops, crop-major."""
 
-    def __init__(self, dataset: PictureDataset) -> None:
-        self.dataset = dataset
+    def __init__(
+        self, dataset: PictureDataset, config: Config, process: tuple[int, int], per_image: bool
+    ) -> None:
+        self.dataset, self.seed, self.process = dataset, config.train.seed, process
+        self.augment = DataAugmentationDINO(config.crops, config.student.patch_size)
+        self.per_image = per_image
 
-    def __getitem__(self, keys: list[tuple[int, int]]) -> tuple[int, Tensor, Tensor]:
-        canvas, sizes = self.dataset.batch([index for _, index in keys])
-        return keys[0][0], canvas, sizes
+    def crops(self, picture: Tensor) -> Crops:
+        if self.per_image:
+            return self.augment(picture)
+        return {name: torch.stack(self.augment.cut(picture, name)) for name in self.augment.cuts}
 
-
-class ReadAndAugment(Dataset[Any]):
-    """What a worker does in the per-image pipeline: read, augment, mask; a batch in the end."""
-
-    def __init__(self, dataset: PictureDataset, config: Config, process: tuple[int, int]) -> None:
-        self.dataset, self.config, self.process = dataset, config, process
-        self.augment = DataAugmentationDINO(config.crops)
-
-    def __getitem__(self, keys: list[tuple[int, int]]) -> SSLBatch:
+    def __getitem__(self, keys: list[tuple[int, int]]) -> tuple[int, Crops]:
         (rank, world_size), iteration = self.process, keys[0][0]
-        samples = []
+        samples: list[Crops] = []
         with torch.random.fork_rng(devices=[]):
-            for place, (_, index) in enumerate(keys):
-                place = place * world_size + rank  # in the batch of all processes
-                torch.manual_seed(seed_of(self.config.train.seed, iteration, CROPS, place))
-                samples.append(self.augment(self.dataset[index]))
+            for first in range(0, len(keys), READ_AT_ONCE):
+                few = [index for _, index in keys[first : first + READ_AT_ONCE]]
+                for picture in self.dataset.pictures(few):
+                    place = len(samples) * world_size + rank  # in the batch of all processes
+                    torch.manual_seed(seed_of(self.seed, iteration, CROPS, place))
+                    samples.append(self.crops(picture))
         stacked = {name: torch.stack([s[name] for s in samples], dim=1) for name in samples[0]}
-        crops = {name: x.flatten(0, 1) for name, x in stacked.items()}  # crop-major
-        return make_batch(self.config, crops, iteration, self.process)
+        return iteration, {name: x.flatten(0, 1) for name, x in stacked.items()}
 
 
 class InfiniteBatchSampler:
@@ -189,15 +229,15 @@ def own_masks(config: Config, iteration: int, process: tuple[int, int]) -> Bool[
     with the number of processes. The official code draws for each process apart, and so each has
     the same number of masked crops.
     """
-    t, (rank, world_size) = config.train, process
-    side = config.crops.global_crops_size // config.student.patch_size
+    t, c, (rank, world_size) = config.train, config.crops, process
+    h, w = (side // config.student.patch_size for side in height_width(c.global_crops_size))
     total = t.batch_size_per_gpu * world_size
     groups = n_mask_groups(total)
     places = torch.arange(rank, total, world_size)  # of this process's pictures [B]
-    masks = torch.zeros(2, len(places), side * side, dtype=torch.bool)
+    masks = torch.zeros(2, len(places), h * w, dtype=torch.bool)
     for group in (places % groups).unique().tolist():
         generator = generator_of(t.seed, 0, iteration, MASKS, *([group] if groups > 1 else []))
-        drawn = draw_masks(2 * total // groups, (side, side), config.ibot, generator)
+        drawn = draw_masks(2 * total // groups, (h, w), config.ibot, generator)
         here = places % groups == group
         masks[:, here] = drawn.unflatten(0, (2, -1))[:, places[here] // groups]
     return masks.flatten(0, 1)

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Real
 from torch import Generator, Tensor
 
 from dinolite.config import IbotConfig
@@ -26,7 +26,7 @@ class MaskingGenerator:
 
     Args:
         input_size: (rows, columns) of the grid.
-        max_num_patches: largest area of one block; None = half of the grid.
+        max_num_patches: most patches that one block may add; None = half of the grid.
         min_aspect, max_aspect: range of a block's height / width, drawn log-uniformly.
     """
 
@@ -58,21 +58,21 @@ class MaskingGenerator:
         masks = torch.zeros(len(n_masked), self.height, self.width, dtype=torch.bool)
         hidden, failures = torch.zeros_like(n_masked), torch.zeros_like(n_masked)
         while (growing := (hidden < n_masked) & (failures < MAX_TRIES)).any():
-            missing = n_masked - hidden
-            blocks, possible = self.draw_blocks(missing, generator)
+            largest = (n_masked - hidden).clamp(max=self.max_num_patches)
+            blocks, possible = self.draw_blocks(largest, generator)
             new = (blocks & ~masks).sum((1, 2))
-            accepted = growing & possible & (new > 0) & (new <= missing)
+            accepted = growing & possible & (new > 0) & (new <= largest)
             masks |= blocks & accepted[:, None, None]
             hidden = hidden + new * accepted
             failures = torch.where(accepted, 0, failures + 1)
         return self.complete(masks, n_masked, generator)
 
     def draw_blocks(
-        self, missing: Int64[Tensor, "n"], generator: Generator | None
+        self, largest: Real[Tensor, "n"], generator: Generator | None
     ) -> tuple[Bool[Tensor, "n H W"], Bool[Tensor, "n"]]:
-        """A random block for each mask, and whether it is smaller than the grid on both sides."""
-        u = torch.rand(4, len(missing), generator=generator)
-        largest = missing.clamp(max=int(self.max_num_patches))
+        """A random block for each mask, of an area up to `largest` before its sides are rounded,
+        and whether it is smaller than the grid on both sides."""
+        u = torch.rand(4, len(largest), generator=generator)
         area = MIN_NUM_PATCHES + u[0] * (largest - MIN_NUM_PATCHES)
         low, high = self.log_aspect
         aspect = torch.exp(low + u[1] * (high - low))
@@ -104,7 +104,8 @@ def draw_masks(
     drawn: linspace(min, max, n + 1) without its first step, so the mean is the same in each batch.
     """
     n_masked = int(n_crops * ibot.mask_sample_probability)
-    ratios = torch.linspace(*ibot.mask_ratio_min_max, n_masked + 1, dtype=torch.float64)[1:]
+    # In float32, as the official: some ratios just below a whole patch would else hide one more.
+    ratios = torch.linspace(*ibot.mask_ratio_min_max, n_masked + 1, dtype=torch.float32)[1:]
     counts = torch.zeros(n_crops, dtype=torch.int64)
     counts[:n_masked] = (ratios * (grid[0] * grid[1])).long()
     # The official limit on one block, half of the crop, written in its odd rounding.
@@ -137,14 +138,14 @@ def mask_positions(
 class SSLBatch:
     """B pictures, 2 global and L local crops of each. Masks: True = hidden."""
 
-    global_crops: Float[Tensor, "GB 3 g g"]
-    local_crops: Float[Tensor, "LB 3 l l"]
+    global_crops: Float[Tensor, "GB 3 g g2"]
+    local_crops: Float[Tensor, "LB 3 l l2"]
     masks: Bool[Tensor, "GB N"]
     mask_indices_list: Int64[Tensor, "M"]
     """Positions of the hidden patches in [2B * N]."""
     masks_weight: Float[Tensor, "M"]
     """1 / (number of hidden patches in the same crop)."""
-    gram_teacher_crops: Float[Tensor, "GB 3 G G"] | None = None
+    gram_teacher_crops: Float[Tensor, "GB 3 G G2"] | None = None
 
     def to(self, device: torch.device) -> SSLBatch:
         """The batch on another device, copied without waiting."""

@@ -7,7 +7,7 @@ DINO App. F.1 (k-NN protocol); the official loop only dumps weights for a later 
 import torch
 from torch import nn
 
-from dinolite.config import Config
+from dinolite.config import Config, height_width
 from dinolite.data.datasets import NoTestPart, PictureDataset, TensorPictures, load_pictures
 from dinolite.eval.features import extract_features
 from dinolite.eval.knn import knn_accuracy
@@ -65,14 +65,14 @@ def labelled_pictures(
 
 
 def evaluation_side(config: Config, pictures: PictureDataset) -> int | None:
-    """Side to which pictures are scaled: the setting, or the global crop's if they differ in size
-    or do not fit the patches; None = as they are."""
+    """Side to which pictures are scaled: the setting, or the global crop's (its longer one) if they
+    differ in size or do not fit the patches; None = as they are."""
     if config.evaluation.image_size is not None:
         return config.evaluation.image_size
     fits = isinstance(pictures, TensorPictures) and all(
         side % config.student.patch_size == 0 for side in pictures.images.shape[-2:]
     )
-    return None if fits else config.crops.global_crops_size
+    return None if fits else max(height_width(config.crops.global_crops_size))
 
 
 class KnnMonitor:

@@ -45,16 +45,17 @@ def has_teacher(gram: GramConfig, iteration: int) -> bool:
 
 
 def resize_patches(
-    patches: Float[Tensor, "n N1 D"], n_out: int, gram: GramConfig
+    patches: Float[Tensor, "n N1 D"], size: tuple[int, int], gram: GramConfig
 ) -> Float[Tensor, "n N2 D"]:
-    """Features of a square grid of patches, interpolated to another square grid."""
-    if patches.shape[1] == n_out:
+    """Features of a grid of patches, interpolated to another grid of the same aspect."""
+    h, w = size
+    if patches.shape[1] == h * w:
         return patches
-    side_in, side_out = round(patches.shape[1] ** 0.5), round(n_out**0.5)
-    grid = patches.transpose(1, 2).unflatten(2, (side_in, side_in)).float()  # [n, D, h, w]
+    scale = (patches.shape[1] / (h * w)) ** 0.5
+    grid = patches.transpose(1, 2).unflatten(2, (round(scale * h), round(scale * w))).float()
     grid = F.interpolate(
-        grid,
-        size=(side_out, side_out),
+        grid,  # [n, D, H, W]
+        size=size,
         mode=gram.global_teacher_resize_method,
         align_corners=False,
         antialias=gram.global_teacher_resize_antialias,

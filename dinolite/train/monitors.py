@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dinolite.config import Config
+from dinolite.config import Config, height_width
 
 
 def entropy(probs: Float[Tensor, "n K"]) -> Float[Tensor, ""]:
@@ -29,7 +29,8 @@ def entropy_floor(n_prototypes: int, n_samples: float) -> float:
 def entropy_floors(config: Config, n_processes: int = 1) -> dict[str, float]:
     """The floors of both targets for the batch of all processes."""
     crops = 2 * config.train.batch_size_per_gpu * n_processes
-    patches = (config.crops.global_crops_size // config.student.patch_size) ** 2
+    h, w = height_width(config.crops.global_crops_size)
+    patches = h * w // config.student.patch_size**2
     hidden = sum(config.ibot.mask_ratio_min_max) / 2 * config.ibot.mask_sample_probability
     return {
         "dino_entropy_floor": entropy_floor(config.dino.head_n_prototypes, crops),

@@ -173,7 +173,8 @@ class SSLMetaArch(nn.Module):
             return teacher.patch_pre_head
         crops = batch.global_crops if batch.gram_teacher_crops is None else batch.gram_teacher_crops
         out = self.gram_teacher["backbone"](crops, is_training=True)
-        return resize_patches(out["x_norm_patchtokens"], batch.masks.shape[1], self.config.gram)
+        h, w = (side // self.config.student.patch_size for side in batch.global_crops.shape[-2:])
+        return resize_patches(out["x_norm_patchtokens"], (h, w), self.config.gram)
 
     def compute_losses(
         self,

@@ -597,7 +597,7 @@ double = F.interpolate(tiles.float(), scale_factor=2, mode="bicubic")
 double = double.round().clamp(0, 255).to(torch.uint8)  # no new detail
 rows = maps_of(early, double).flatten(2).mT  # [40, 1024, 64]
 print("rows", list(rows.shape), end=" ")
-rows = gram.resize_patches(rows, 256, setup.gram)
+rows = gram.resize_patches(rows, (16, 16), setup.gram)
 print("resized", list(rows.shape))
 big = collages.patch_similarity_auc(rows.mT.unflatten(2, (16, 16)), where)
 print("AUC higher by 0.04:", big > start["AUC"] + 0.04)

@@ -565,7 +565,7 @@ ANSWERS: dict[str, Answer] = {
     "20.1": gram_entries,
     "20.2": lambda x: GramLoss().gram(x),
     "20.3": lambda student, teacher: GramLoss()(student, teacher),
-    "20.4": lambda patches, side: resize_patches(patches, side * side, GramConfig()),
+    "20.4": lambda patches, side: resize_patches(patches, (side, side), GramConfig()),
     "20.5": centred_gram_loss,
     "21.1": tokens,
     "21.2": lambda n, n_train: step(n_train) / step(n),

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 from dinolite.config import CropsConfig
 from dinolite.data import batched_augmentations
-from dinolite.data.augmentations import DataAugmentationDINO
+from dinolite.data.augmentations import Crops, DataAugmentationDINO, resize
 from dinolite.data.batched_augmentations import BatchedAugmentation, crop_and_resize, random_boxes
 from dinolite.data.loaders import generator_of
 
@@ -213,4 +213,99 @@ def test_undistorted_crops_are_made_for_the_gram_teacher_alone() -> None:
         augment.finish = lambda x, sizes=sizes, finish=finish: sizes.append(len(x[0])) or finish(x)
         augment(picture)
         finished.append(sizes)
-    assert finished == [[32] * 2 + [16] * 3, [32] * 2 + [16] * 3 + [64] * 2]
+    assert finished == [[32] * 2 + [16] * 3, [32] * 2 + [64] * 2 + [16] * 3]
+
+
+WHOLE = {"global_crops_scale": (1.0, 1.0), "local_crops_scale": (1.0, 1.0)}
+
+
+def both_pipelines(picture: torch.Tensor, crops: CropsConfig, times: int = 1) -> list[Crops]:
+    """The crops of one picture, `times` over, from either pipeline, in [0, 1]."""
+    many = picture.expand(times, -1, -1, -1)
+    sizes = torch.tensor([picture.shape[1:]]).expand(times, 2)
+    batched = BatchedAugmentation(crops, patch_size=4)(many, sizes, generator_of(0))
+    per_image = DataAugmentationDINO(crops, patch_size=4)
+    singles = [per_image(picture) for _ in range(times)]
+    one_by_one = {k: torch.stack([s[k] for s in singles], 1).flatten(0, 1) for k in batched}
+    mean, std = (torch.tensor(x)[:, None, None] for x in (crops.rgb_mean, crops.rgb_std))
+    return [{k: x * std + mean for k, x in out.items()} for out in (batched, one_by_one)]
+
+
+def noise(h: int, w: int, cells: int = 8) -> torch.Tensor:
+    small = torch.rand(1, 3, h // cells, w // cells)
+    return (resize(small, (h, w))[0].clamp(0, 1) * 255).to(torch.uint8)
+
+
+@pytest.mark.parametrize("gram", [96, 24])
+def test_with_undistorted_gram_crops_all_come_from_one_cut(gram: int) -> None:
+    """At the larger size, then scaled down, in [0, 1] again: as the official does it on 8 bits.
+    Cut out at once, global crops would be sharper."""
+    black_and_white = (torch.rand(3, 144, 144) > 0.5).to(torch.uint8) * 255
+    settings = {"gram_teacher_crops_size": gram, "gram_teacher_no_distortions": True}
+    crops = CropsConfig(**SMALL, **QUIET, **WHOLE, **settings)
+    for x in (x for out in both_pipelines(black_and_white, crops) for x in out.values()):
+        assert x.min() > -1e-6 and x.max() < 1 + 1e-6
+    picture = black_and_white // 2 + 64  # nothing is cut off
+    batched, one_by_one = both_pipelines(picture, crops)
+    for name, x in batched.items():
+        assert (x - one_by_one[name]).abs().mean() < 0.5 / 255, name
+    once, twice = (resize(x, 32) for x in (picture[None] / 255, batched["gram_teacher_crops"]))
+    if gram > 32:
+        assert torch.allclose(batched["global_crops"], twice, atol=1e-5)
+        assert not torch.allclose(batched["global_crops"], once, atol=1e-3)
+
+
+def test_crops_that_are_not_square_keep_the_shapes_of_things() -> None:
+    """All of a picture in the crop's aspect, from both pipelines; and boxes have that aspect."""
+    sizes = {
+        "global_crops_size": (32, 48),
+        "local_crops_size": (24, 16),
+        "gram_teacher_crops_size": (64, 96),
+    }
+    picture = noise(64, 96)
+    for x in both_pipelines(picture, CropsConfig(local_crops_number=1, **sizes, **QUIET, **WHOLE)):
+        assert {k: tuple(v.shape[2:]) for k, v in x.items()} == {
+            k.removesuffix("_size"): size for k, size in sizes.items()
+        }
+        whole = resize(picture[None] / 255, (32, 48))
+        assert (x["global_crops"] - whole).abs().mean() < 0.02
+        middle = resize(picture[None, :, :, 20:76] / 255, (24, 16))  # 64 x 57, 4/3 of the aspect
+        assert (x["local_crops"] - middle).abs().mean() < 0.03
+    boxes = random_boxes(torch.tensor([[200, 200]]), 500, (0.1, 0.3), generator_of(0), (1.5, 2.6))
+    aspect = boxes[0, :, 3] / boxes[0, :, 2]
+    assert 1.4 < aspect.min() < 1.6 and 2.4 < aspect.max() < 2.7
+
+
+@pytest.mark.parametrize("size", [(4, 48), (48, 4)])
+@pytest.mark.parametrize("h_w", [(1, 1), (1, 90), (90, 1), (3, 5)])
+def test_pictures_of_a_few_pixels(size: tuple[int, int], h_w: tuple[int, int]) -> None:
+    """No box of theirs has the crop's aspect, and still there is a crop, of their colour."""
+    crops = CropsConfig(global_crops_size=size, local_crops_size=8, local_crops_number=1, **QUIET)
+    picture = torch.full((3, *h_w), 51, dtype=torch.uint8)
+    for out in both_pipelines(picture, crops):
+        assert torch.allclose(out["global_crops"], torch.tensor(0.2), atol=1e-5)
+        assert out["global_crops"].shape == (2, 3, *size)
+
+
+def test_resize_looks_at_both_sides() -> None:
+    assert resize(torch.rand(1, 3, 8, 16), 16).shape == (1, 3, 16, 16)
+    assert resize(torch.rand(1, 3, 16, 8), (16, 4)).shape == (1, 3, 16, 4)
+
+
+@pytest.mark.parametrize("gram", [None, 64])
+def test_local_crops_that_are_windows_of_global_ones(gram: int | None) -> None:
+    """At whole patches of 4 pixels, the last place left out, half of them of each global crop; of
+    the larger cut where there is one: as the official."""
+    settings = {"localcrops_subset_of_globalcrops": True, "gram_teacher_crops_size": gram}
+    crops = CropsConfig(**{**SMALL, **QUIET, **settings, "local_crops_number": 4})
+    source = "gram_teacher_crops" if gram else "global_crops"
+    for out in both_pipelines(noise(64, 64), crops, times=40):
+        local = out["local_crops"].unflatten(0, (2, 2, 40)).transpose(0, 1)  # [2, crop, B, ...]
+        places = out[source].unfold(2, 16, 4).unfold(3, 16, 4).unflatten(0, (2, 40))
+        off = local[:, :, :, :, None, None] - places  # [2, 2, 40, 3, rows, columns, 16, 16]
+        off = off.abs().amax((3, 6, 7))  # [2, 2, 40, rows, columns]
+        found = (off < 1e-5).nonzero()
+        assert len(found) == 2 * 2 * 40  # each is somewhere, and there only
+        for axis in (3, 4):
+            assert torch.bincount(found[:, axis], minlength=4).shape == (4,)
+            assert torch.bincount(found[:, axis]).min() > 20

@@ -63,10 +63,18 @@ def joined(parts: list[SSLBatch], name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("more", [(), ("crops.share_color_jitter=true",), ("per_image",)])
-def test_batches_are_parts_of_the_whole(world: int, more: tuple[str, ...]) -> None:
-    more = ("crops.pipeline=per_image",) if more == ("per_image",) else more
-    photos = load_pictures("photos", "train", image_size=64)
+@pytest.mark.parametrize(
+    ("spec", "more"),
+    [
+        ("windows", []),  # of one size
+        ("windows", ["crops.localcrops_subset_of_globalcrops=true", "crops.local_crops_number=4"]),
+        ("photos", []),  # of different sizes
+        ("photos", ["crops.share_color_jitter=true"]),
+        ("photos", ["crops.pipeline=per_image"]),
+    ],
+)
+def test_batches_are_parts_of_the_whole(world: int, spec: str, more: list[str]) -> None:
+    photos = load_pictures(spec, "test", image_size=64 if spec == "photos" else 32)
 
     def stream(n: int, rank: int) -> list[SSLBatch]:
         who = {"rank": rank, "world_size": n}
@@ -80,6 +88,48 @@ def test_batches_are_parts_of_the_whole(world: int, more: tuple[str, ...]) -> No
         # Equal but for the order in which a matrix product of another size adds up.
         for name in ("global_crops", "local_crops", "gram_teacher_crops"):
             assert torch.allclose(joined(mine, name), getattr(batch, name), atol=1e-4), name
+
+
+def test_cut_by_workers_has_the_statistics_of_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = load_pictures("windows", "test").subset(range(80))
+    c = config(1, "train.batch_size_per_gpu=80", "train.iterations=1")
+    at_once = next(ssl_batches(windows, c, torch.device("cpu")))
+    monkeypatch.setattr(loaders, "CANVAS_BYTES", 0)
+    by_workers = next(ssl_batches(windows, c, torch.device("cpu")))
+    for name in ("global_crops", "local_crops", "gram_teacher_crops"):
+        a, b = getattr(at_once, name), getattr(by_workers, name)
+        assert a.shape == b.shape
+        assert a.mean().item() == pytest.approx(b.mean().item(), abs=0.08)
+        assert a.std().item() == pytest.approx(b.std().item(), rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "expected"),
+    [
+        ([], "cpu", "batched"),
+        (["crops.global_crops_size=224", "crops.local_crops_size=96"], "cpu", "per_image"),
+        (["crops.global_crops_size=[224, 192]"], "cpu", "batched"),
+        (["crops.global_crops_size=[224, 240]"], "cpu", "per_image"),
+        (["crops.global_crops_size=224", "crops.local_crops_size=96"], "cuda", "batched"),
+        (["crops.global_crops_size=224", "crops.pipeline=batched"], "cpu", "batched"),
+        (["crops.pipeline=per_image"], "cuda", "per_image"),
+    ],
+)
+def test_the_pipeline_that_is_faster_unless_one_is_set(
+    changes: list[str], device: str, expected: str
+) -> None:
+    crops = load_config("demo", changes).crops
+    assert loaders.pipeline_of(crops, torch.device(device)) == expected
+
+
+def test_crops_that_are_not_square() -> None:
+    sizes = ["global_crops_size=[24, 16]", "local_crops_size=[8, 12]"]
+    c = config(1, "crops.gram_teacher_crops_size=[48, 32]", *(f"crops.{size}" for size in sizes))
+    batch = next(ssl_batches(load_pictures("windows", "test"), c, torch.device("cpu")))
+    assert batch.global_crops.shape == (2 * B, 3, 24, 16) and batch.masks.shape == (2 * B, 6 * 4)
+    assert batch.local_crops.shape == (3 * B, 3, 8, 12)
+    assert batch.gram_teacher_crops is not None
+    assert batch.gram_teacher_crops.shape == (2 * B, 3, 48, 32)
 
 
 def test_masks_of_a_large_batch_come_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,37 @@ def test_the_official_ladder() -> None:
     assert torch.allclose(weight, expected)
 
 
+@pytest.mark.parametrize(
+    ("crops", "grid", "counts"),
+    [
+        (24, (6, 6), [4, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 18]),  # 12 pictures: no 12
+        (16, (6, 3), [2, 3, 4, 5, 6, 7, 8, 9]),
+        (16, (14, 14), [29, 39, 49, 58, 68, 78, 88, 98]),  # 224 pixels, patches of 16
+        (8, (16, 16), [51, 76, 102, 128]),  # 256 pixels
+    ],
+)
+def test_counts_are_the_official_ones_to_the_patch(
+    crops: int, grid: tuple[int, int], counts: list[int]
+) -> None:
+    """The official collate function's, which computes the ratios in float32."""
+    masks = draw_masks(crops, grid, IbotConfig(), generator_of(0))
+    assert sorted(masks.sum(1).tolist())[crops // 2 :] == counts
+
+
+@pytest.mark.parametrize(
+    ("grid", "limit", "count", "share"),
+    [((3, 3), 3, 4, 0.317), ((5, 5), 10, 12, 0.066), ((4, 4), 8, 12, 0.214)],
+)
+def test_no_block_adds_more_than_its_limit(
+    grid: tuple[int, int], limit: int, count: int, share: float
+) -> None:
+    """How many masks are one whole rectangle, in 12,000 of the official `MaskingGenerator`; with a
+    block as large as all that is missing it would be 83 % on the first grid."""
+    masks = MaskingGenerator(grid, limit)(torch.full((6000,), count), generator_of(0))
+    box = masks.any(1).sum(1) * masks.any(2).sum(1)
+    assert (box == count).float().mean().item() == pytest.approx(share, abs=0.02)
+
+
 def test_one_picture() -> None:
     """One of its two crops is masked at the highest ratio."""
     masks = draw_masks(2, (6, 6), IbotConfig(), generator_of(0))

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint
-from dinolite.config import Config, load_config
+from dinolite.config import Config, GramConfig, load_config
 from dinolite.data import photographs
 from dinolite.data.datasets import load_pictures
 from dinolite.data.loaders import ssl_batches
 from dinolite.run_folder import open_run, save
 from dinolite.train import train as loop
 from dinolite.train.early_end import NonFiniteError
-from dinolite.train.gram import renews_teacher
+from dinolite.train.gram import renews_teacher, resize_patches
 from dinolite.train.train import make_state, save_due_after, train, train_step
 from tests import tiny_run
 from tests.tiny_run import read_log
@@ -322,6 +322,24 @@ def test_the_gram_teachers_life() -> None:
     assert torch.equal(history[3][0], history[3][1])  # renewed right after iteration 3
     assert torch.equal(history[8][0], history[3][0])  # and never again
     assert not torch.equal(history[8][1], history[8][0])
+
+
+def test_a_step_on_crops_that_are_not_square() -> None:
+    """Masks, positions, losses and the Gram teacher's larger grid follow."""
+    sides = ["global_crops_size=[16, 32]", "local_crops_size=[8, 16]"]
+    sides += ["gram_teacher_crops_size=[24, 48]", "gram_teacher_no_distortions=true"]
+    gram = ["gram.use_loss=true", "gram.it_load_ema_teacher=0", "gram.tokens_used=masked"]
+    config = tiny(*gram, *(f"crops.{side}" for side in sides), "optim.lr.warmup=0")
+    state = make_state(config)
+    values = train_step(state, batches(config, 1)[0])
+    state.guard.check()
+    assert values["gram_loss"] > 0
+
+
+def test_gram_teachers_grid_that_is_not_square() -> None:
+    rows = torch.arange(4.0)[:, None].expand(4, 8)
+    small = resize_patches(rows.reshape(1, 32, 1), (2, 4), GramConfig())  # [1, 8, 1]
+    assert torch.allclose(small.reshape(2, 4), torch.tensor([[0.5], [2.5]]).expand(2, 4), atol=0.1)
 
 
 def test_gram_renewals_of_the_7b_run() -> None:
