@@ -26,8 +26,7 @@ from dinolite.data.datasets import (
 )
 from dinolite.data.loaders import (
     InfiniteBatchSampler,
-    ReadAndAugment,
-    ReadPictures,
+    ReadAndCut,
     generator_of,
     seed_of,
     ssl_batches,
@@ -251,14 +250,13 @@ KINDS_OF_CROPS = [
 @pytest.mark.parametrize("kind", sets())
 def test_what_a_worker_gets_can_be_handed_over(kind: str, again: str) -> None:
     data, keys = sets()[kind], [(0, 1), (0, 3)]
-    read = ReadPictures(data)
-    for a, b in zip(read[keys], AGAIN[again](read)[keys], strict=True):
-        assert (a == b) if isinstance(a, int) else torch.equal(a, b)
     for more in KINDS_OF_CROPS:
-        work = ReadAndAugment(data, config(2, *more), (1, 2))
-        a, b = work[keys], AGAIN[again](work)[keys]
-        for name, x in vars(AGAIN[again](a)).items():
-            assert torch.equal(getattr(a, name), x) and torch.equal(getattr(b, name), x), name
+        for per_image in (True, False):
+            work = ReadAndCut(data, config(2, *more), (1, 2), per_image)
+            first, crops = work[keys]
+            iteration, copied = AGAIN[again](work)[keys]
+            assert first == iteration and crops.keys() == copied.keys()
+            assert all(torch.equal(x, copied[name]) for name, x in crops.items())
 
 
 @pytest.mark.slow
