@@ -33,6 +33,7 @@ from dinolite.data.decoding import (
     shrunk,
 )
 from dinolite.data.photographs import CLASSES
+from dinolite.data.pictures import as_pictures, check_layout
 
 SPECS = (
     "windows",
@@ -390,10 +391,7 @@ class TensorPictures(PictureDataset):
         classes: Sequence[str],
         skipped: Sequence[str] = (),
     ) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(
-                f"images is {images.dtype} {list(images.shape)}; allowed: uint8 [n, 3, H, W]"
-            )
+        images = as_pictures(images)
         if labels.shape != images.shape[:1]:
             raise ValueError(f"labels has shape {list(labels.shape)}; allowed: [{len(images)}]")
         super().__init__(labels, classes, skipped)
@@ -436,6 +434,9 @@ class ListPictures(PictureDataset):
         skipped: Sequence[str] = (),
     ) -> None:
         super().__init__(labels, classes, skipped)
+        for i, picture in enumerate(images):
+            check_layout(picture, f"images[{i}]", one=True)
+            as_pictures(picture[None], name=f"images[{i}]")
         self.images = list(images)
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from dinolite.data.pictures import check_layout
 from dinolite.viz.style import COLORS, DIVERGING, panels, show_image, show_map
 
 SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
@@ -45,6 +46,7 @@ def similarity_figure(
 ) -> Figure:
     """Pictures in the first row, the chosen patch framed in the first of them; below, one row of
     similarities per network."""
+    check_layout(images)
     aspect = images.shape[2] / images.shape[3]
     figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
     for ax, image in zip(axes[0], images, strict=True):
@@ -73,6 +75,8 @@ def neighbours_figure(
     Args:
         neighbours: {"untrained": rows of the bank, "trained": ...}, the nearest first.
     """
+    check_layout(bank_images, "bank_images")
+    check_layout(query_images, "query_images")
     k = next(iter(neighbours.values())).shape[1]
     figure, axes = panels(len(query_images), 1 + k * len(neighbours))
     for i, row in enumerate(axes):
