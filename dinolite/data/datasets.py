@@ -33,7 +33,7 @@ from dinolite.data.decoding import (
     shrunk,
 )
 from dinolite.data.photographs import CLASSES
-from dinolite.data.pictures import as_pictures, check_layout
+from dinolite.data.pictures import as_pictures, one_picture
 
 SPECS = (
     "windows",
@@ -435,8 +435,7 @@ class ListPictures(PictureDataset):
     ) -> None:
         super().__init__(labels, classes, skipped)
         for i, picture in enumerate(images):
-            check_layout(picture, f"images[{i}]", one=True)
-            as_pictures(picture[None], name=f"images[{i}]")
+            one_picture(picture, name=f"images[{i}]")
         self.images = list(images)
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:

@@ -89,6 +89,14 @@ def as_pictures(
     return stretched(images, value_range, name)
 
 
+def one_picture(
+    picture: Tensor, value_range: Range = None, name: str = "picture"
+) -> UInt8[Tensor, "1 3 h w"] | Float[Tensor, "1 3 h w"]:
+    """`as_pictures` for one picture [3, h, w]."""
+    check_layout(picture, name, one=True)
+    return as_pictures(picture[None], value_range, name)
+
+
 def stretched(
     images: Tensor, value_range: tuple[float, float], name: str
 ) -> Float[Tensor, "n 3 H W"]:

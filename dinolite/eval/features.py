@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb
 from dinolite.data.augmentations import normalize
 from dinolite.data.datasets import PictureDataset, TensorPictures
-from dinolite.data.pictures import Range, as_pictures, check_layout
+from dinolite.data.pictures import Range, as_pictures, check_layout, one_picture
 
 SCALED_AT_ONCE = 16  # pictures; scaling needs floats, four times the bytes of the pictures
 Pictures = Tensor | PictureDataset | Sequence[Tensor]
@@ -178,7 +178,9 @@ def picture_batches(
                 some: Sequence[Tensor] = images.pictures(range(start, stop))
             else:
                 some = images[start:stop]
-            groups = [as_pictures([picture], value_range) for picture in some]
+            groups = [
+                one_picture(p, value_range, f"images[{i}]") for i, p in enumerate(some, start)
+            ]
         if size is not None:
             groups = [resized(group, size) for group in groups]
         first = groups[0].shape[1:] if first is None else first
@@ -206,10 +208,10 @@ def resized(x: Tensor, size: int) -> Tensor:
 
 def square(picture: UInt8[Tensor, "3 h w"], side: int) -> UInt8[Tensor, "1 3 side side"]:
     """The middle of a picture, scaled; ValueError for other layouts and types."""
-    check_layout(picture, "picture", one=True)
+    one = one_picture(picture)
     short = min(picture.shape[1:])
     top, left = ((length - short) // 2 for length in picture.shape[1:])
-    return scaled(picture[None, :, top : top + short, left : left + short], side)
+    return resized(one[:, :, top : top + short, left : left + short], side)
 
 
 def as_grey(pictures: UInt8[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B 3 H W"]:

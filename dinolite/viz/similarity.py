@@ -5,6 +5,8 @@ DINOv3 Fig. 3 (cosine similarity maps); DINO App. F.1 (k-NN protocol). The offic
 notebook for either.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
@@ -14,6 +16,7 @@ from torch import Tensor
 from dinolite.data.pictures import check_layout
 from dinolite.viz.style import COLORS, DIVERGING, panels, show_image, show_map
 
+SHEET = 6  # pictures in a row
 SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
 
 
@@ -59,6 +62,18 @@ def similarity_figure(
         maps = similarity_map(features, row, column)
         for i, (ax, values) in enumerate(zip(line, maps, strict=True)):
             show_map(ax, values, name if i == 0 else "", DIVERGING, vmin=-1, vmax=1)
+    return figure
+
+
+def search_figure(
+    query: UInt8[Tensor, "3 H W"], found: Sequence[tuple[str, UInt8[Tensor, "3 _ _"]]]
+) -> Figure:
+    """A sheet of six pictures a row: the one that was asked for, then those that were found, each
+    under its words."""
+    shown = [("asked", query), *found]
+    figure, axes = panels(-(-len(shown) // SHEET), SHEET)
+    for ax, (words, picture) in zip([ax for row in axes for ax in row], shown, strict=False):
+        show_image(ax, picture, words)
     return figure
 
 
