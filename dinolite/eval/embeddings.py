@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dinolite.checkpointer import sync, write_text
 from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, did_you_mean
-from dinolite.data.datasets import find_pictures
+from dinolite.data.datasets import FoundPictures, find_pictures
 from dinolite.data.decoding import SUFFIXES, UnreadablePicture, read_picture, show_path
 from dinolite.eval.features import as_grey, extract_features, extract_patches, scaled
 from dinolite.eval.knn import nearest
@@ -99,37 +99,23 @@ def write_embeddings(
     """A row for every readable picture under `folder`, whatever split it lies in.
 
     The file has the tensors "embeddings" [n, D] or [n, D, h, w], and "names" uint8: the paths in
-    `folder`, in the rows' order, with a zero byte between two. Until it is whole there are
-    `OUT.part` and `OUT.part.jsonl`, from which the same call goes on.
+    `folder`, in the rows' order, with a zero byte between two.
 
     Args:
         out: ends in .safetensors; a file that is whole already is left as it is.
         words: for the file's head, beside the settings.
         show: is told how many pictures of how many are done.
-
-    Returns:
-        the number of rows, and a sentence for each file that was left out, which are also in
-        `OUT.skipped.txt`.
+    Returns the number of rows; a sentence for each file left out, as in `OUT.skipped.txt`.
 
     Raises:
         ValueError: no readable picture, or `out` is of other settings, weights or pictures.
-        OSError: it could not be written.
     """
     how.check(net)
     if out.suffix != ".safetensors" or batch_size < 1:
         raise ValueError(f"out = {out} must end in .safetensors, batch_size = {batch_size} be >= 1")
-    if not folder.is_dir():
-        raise ValueError(f"{show_path(folder)} is not a folder; allowed: one with pictures")
-    found = find_pictures(folder)
-    if not found.paths:
-        reason = found.skipped[0] if found.skipped else f"allowed: {' '.join(SUFFIXES)} files"
-        raise ValueError(f"{show_path(folder)} has no picture; {reason}")
-    settings = {
-        **asdict(how),
-        "weights": weights_sum(net),
-        "pictures": fingerprint(found.paths, folder),
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
+    found = all_pictures(folder)
+    settings = asdict(how) | {"weights": weights_sum(net)}
+    settings["pictures"] = fingerprint(found.paths, folder)
     with only_one(out):
         work = Unfinished(out, settings, how.row(net))
         if not out.exists():
@@ -140,6 +126,17 @@ def write_embeddings(
                 show(work.done, len(found.paths))
             work.finish(words or {}, found.skipped)
         return whole(out, settings)
+
+
+def all_pictures(folder: Path) -> FoundPictures:
+    """Of all splits and classes; ValueError if there are none."""
+    if not folder.is_dir():
+        raise ValueError(f"{show_path(folder)} is not a folder; allowed: one with pictures")
+    found = find_pictures(folder)
+    if not found.paths:
+        reason = found.skipped[0] if found.skipped else f"allowed: {' '.join(SUFFIXES)} files"
+        raise ValueError(f"{show_path(folder)} has no picture; {reason}")
+    return found
 
 
 def weights_sum(net: DinoVisionTransformer) -> str:
@@ -158,7 +155,8 @@ def fingerprint(paths: Sequence[str], folder: Path) -> str:
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
-    """Keeps other processes from writing the same file."""
+    """Make its folder, and keep other processes from writing the same file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{out}.lock")
     try:
         with lock.acquire(timeout=0):

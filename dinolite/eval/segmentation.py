@@ -47,11 +47,9 @@ def segmentation_probe(
         ridges: as in `ridge_probe`; the held-out tenth consists of whole pictures.
 
     Raises:
-        ValueError: fewer than two training pictures with a pixel that counts, or no test pixel, or
-            features or masks of another kind.
+        ValueError: fewer than two training pictures or no test pixel with a class, or other shapes.
     """
-    for name, x, masks in (("train", train, train_masks), ("test", test, test_masks)):
-        check_maps(name, x, masks)
+    check_maps(train=(train, train_masks), test=(test, test_masks))
     known = (train_masks >= 0).flatten(1).any(dim=1).cpu()
     if known.sum() < 2 or not (test_masks >= 0).any():
         raise ValueError(
@@ -65,8 +63,7 @@ def segmentation_probe(
     x, y, hidden = x[y >= 0], y[y >= 0], hidden[(y >= 0).cpu()]
     probe = ridge_probe(x, y, n_classes, ridges, hidden, balanced=True)
     confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
-    parts = (t.split(PICTURES_AT_ONCE) for t in (test, test_masks))
-    for maps, masks in zip(*parts, strict=True):
+    for maps, masks in zip(*(x.split(PICTURES_AT_ONCE) for x in (test, test_masks)), strict=True):
         scores = probe.scores(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # [B, C, h, w]
         scores = F.interpolate(scores, size=masks.shape[1:], mode="bilinear")  # [B, C, H, W]
         confusion += confusion_matrix(scores.argmax(dim=1), masks, n_classes).cpu()
@@ -74,18 +71,19 @@ def segmentation_probe(
     return SegmentationResult(miou(confusion), right, tuple(iou(confusion).tolist()), confusion)
 
 
-def check_maps(name: str, x: Tensor, masks: Tensor) -> None:
+def check_maps(**parts: tuple[Tensor, Tensor]) -> None:
     """Are these features [n, D, h, w], and a class for each pixel? ValueError if not."""
-    if x.ndim != 4 or not x.is_floating_point():
-        raise ValueError(
-            f"{name} is {x.dtype} {list(x.shape)}; allowed: features [n, D, h, w], as of "
-            "extract_patches or pixel_patches"
-        )
-    if masks.ndim != 3 or len(masks) != len(x) or masks.dtype not in (torch.int64, torch.int32):
-        raise ValueError(
-            f"{name}_masks is {masks.dtype} {list(masks.shape)}; allowed: int64 [{len(x)}, H, W], "
-            "-1 where a pixel does not count (in uint8 files often 255)"
-        )
+    for name, (x, masks) in parts.items():
+        if x.ndim != 4 or not x.is_floating_point():
+            raise ValueError(
+                f"{name} is {x.dtype} {list(x.shape)}; allowed: features [n, D, h, w], as of "
+                "extract_patches or pixel_patches"
+            )
+        if masks.ndim != 3 or len(masks) != len(x) or masks.dtype not in (torch.int64, torch.int32):
+            raise ValueError(
+                f"{name}_masks is {masks.dtype} {list(masks.shape)}; allowed: int64 [{len(x)}, H, W], "
+                "-1 where a pixel does not count (in uint8 files often 255)"
+            )
 
 
 def patch_labels(
