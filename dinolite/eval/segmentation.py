@@ -79,10 +79,10 @@ def check_maps(**parts: tuple[Tensor, Tensor]) -> None:
                 f"{name} is {x.dtype} {list(x.shape)}; allowed: features [n, D, h, w], as of "
                 "extract_patches or pixel_patches"
             )
-        if masks.ndim != 3 or len(masks) != len(x) or masks.dtype not in (torch.int64, torch.int32):
+        if masks.ndim != 3 or len(masks) != len(x) or masks.dtype != torch.int64:
             raise ValueError(
-                f"{name}_masks is {masks.dtype} {list(masks.shape)}; allowed: int64 [{len(x)}, H, W], "
-                "-1 where a pixel does not count (in uint8 files often 255)"
+                f"{name}_masks is {masks.dtype} {list(masks.shape)}; allowed: int64 "
+                f"[{len(x)}, H, W], -1 where a pixel does not count (in uint8 files often 255)"
             )
 
 
