@@ -1,7 +1,7 @@
 """Run every benchmark, or the named ones, and write a dated record; then `python -m
 benchmarks.readme` puts the newest figures into the README.
 
-    python -m benchmarks [backbone step augment memory roofline scaling ...]
+    python -m benchmarks [backbone export step augment memory roofline scaling ...]
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import augment, backbone, learning, lightly, memory, roofline, scaling, step
+from benchmarks import augment, backbone, export, learning, lightly, memory, roofline, scaling, step
 from benchmarks.record import Table, print_table, start, write
 
 ALL: dict[str, Callable[[], Table]] = {
     "backbone": backbone.measure,
+    "export": export.measure,
     "step": step.measure,
     "augment": augment.measure,
     "memory": memory.measure,

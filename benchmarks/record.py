@@ -20,7 +20,7 @@ import typer
 from dinolite.run_folder import commit
 
 RECORDS = Path(__file__).resolve().parent / "records"
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "lightly-train", "numpy")
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "lightly-train", "numpy", "onnxruntime")
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""The command `dinolite`: train, eval, show, explore, recipes, lab, check.
+"""The command `dinolite`: train, eval, show, explore, features, search, export, recipes, lab,
+check.
 
 Mistakes of the user end in one sentence and exit code 2; `--debug` shows the traceback instead, and
 `--offline` refuses every connection to another machine.
@@ -7,6 +8,7 @@ Mistakes of the user end in one sentence and exit code 2; `--debug` shows the tr
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import platform
 import shlex
@@ -34,6 +36,9 @@ app = typer.Typer(
 
 DATA = "folder:PATH, or the name of a data set (`dinolite check` lists them)."
 Run = Annotated[Path, typer.Argument(help="Folder of a run, as made by `dinolite train`.")]
+Model = Annotated[
+    str, typer.Argument(help="Folder of a run, file of weights, or name, such as dinolite_tiny.")
+]
 Recipe = Annotated[
     str | None, typer.Argument(help="A packaged recipe (see `dinolite recipes`) or a .toml file.")
 ]
@@ -122,6 +127,100 @@ def explore(
     from dinolite.explore.server import launch
 
     launch(weights or ["dinolite_tiny"], pictures, side, port, browser, typer.echo)
+
+
+@app.command()
+def features(
+    model: Model,
+    folder: Annotated[Path, typer.Argument(help="Its pictures, and those of its sub-folders.")],
+    out: Annotated[Path, typer.Option(help="The file written, ending in .safetensors.")],
+    what: Annotated[str, typer.Option(help="cls, mean (of the patches) or patches.")] = "cls",
+    size: Annotated[
+        int | None, typer.Option(help="Pictures are scaled to so many pixels squared [16 patches].")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures in one pass.")] = 32,
+    half: Annotated[bool, typer.Option("--half", help="Store 16 bits a number.")] = False,
+) -> None:
+    """Write a vector (or a map of them) for every picture of a folder, with the pictures' names.
+    After an interruption the same command goes on."""
+    from dinolite.eval.embeddings import GRID, Reading, write_embeddings
+    from dinolite.explore.gallery import saw_grey
+    from dinolite.metrics import progress_bar
+    from dinolite.models.pretrained import load
+    from dinolite.parallel import pick_device
+
+    net = load(model)
+    pixels = size or GRID * net.patch_size
+    how = Reading(what, pixels, net.pixel_mean, net.pixel_std, saw_grey(model), half)
+    words = {"model": model, "folder": str(folder)}
+    with progress_bar() as bar:
+
+        def show(done: int, total: int) -> None:
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task("features", info="")
+            bar.update(task, completed=done, total=total)
+
+        net = net.to(pick_device())
+        n, skipped = write_embeddings(net, folder, out, how, batch_size, words, show)
+    typer.echo(f"{out}: {n} pictures, {how.what} of {net.embed_dim} numbers, {how.size} pixels")
+    if skipped:
+        typer.echo(f"{len(skipped)} files left out, see {out}.skipped.txt; the first: {skipped[0]}")
+
+
+@app.command()
+def search(
+    file: Annotated[Path, typer.Argument(help="Written by `dinolite features`.")],
+    picture: Annotated[str, typer.Argument(help="A picture file, or a picture's name in FILE.")],
+    top: Annotated[int, typer.Option(help="How many are named.")] = 10,
+    sheet: Annotated[Path | None, typer.Option(help="Draw them into this PNG.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the pictures are now [as when FILE was written].")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model, where it has moved [as when FILE was written].")
+    ] = None,
+) -> None:
+    """Name the pictures most like one, with their cosine similarity."""
+    from dinolite.eval.embeddings import asked_row, most_alike, read_embeddings
+    from dinolite.models.pretrained import load
+
+    found = read_embeddings(file)
+    place = folder or Path(found.words["folder"])
+    row = asked_row(found, picture, lambda: load(model or found.words["model"]))
+    asked = place / picture if picture in found.names else Path(picture)
+    itself = next((n for n in found.names if (place / n).resolve() == asked.resolve()), "")
+    alike = most_alike(found, row, top, itself)
+    for name, cosine in alike:
+        typer.echo(f"{cosine:.3f}  {name}")
+    if sheet is not None:
+        from dinolite.data.decoding import read_picture
+        from dinolite.viz.similarity import search_figure
+        from dinolite.viz.style import png_bytes
+
+        shown = [(f"{c:.3f}\n{Path(n).name[-20:]}", read_picture(place / n, 256)) for n, c in alike]
+        sheet.write_bytes(png_bytes(search_figure(read_picture(asked, 256), shown)))
+        typer.echo(f"sheet: {sheet}")
+
+
+@app.command()
+def export(
+    model: Model,
+    onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file.")] = None,
+    program: Annotated[Path | None, typer.Option(help="Write torch.export's .pt2 file.")] = None,
+) -> None:
+    """Write a model for other programs: normalised pictures of any number and size in, CLS and
+    patches out; compared with the model before it is done."""
+    from dinolite.explore.gallery import saw_grey
+    from dinolite.models.export import write_onnx, write_program
+    from dinolite.models.pretrained import load
+
+    if onnx is None and program is None:
+        raise ValueError("nothing to write: give --onnx FILE or --program FILE")
+    net = load(model)
+    colours = {"mean": net.pixel_mean, "std": net.pixel_std, "grey": saw_grey(model)}
+    words = {name: json.dumps(value) for name, value in colours.items()}
+    for write, path in ((write_onnx, onnx), (write_program, program)):
+        if path is not None:
+            typer.echo(f"{path}: differs from the model by {write(net, path, words):.1e} at most")
 
 
 @app.command()

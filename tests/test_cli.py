@@ -134,13 +134,58 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         main()
 
 
+def test_features_of_a_folder_and_a_search_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a picture is found; the picture itself is not; a broken file is named."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        draw(Path("photos") / split, 3)
+    Path("photos/test/copy.png").write_bytes(Path("photos/train/01.png").read_bytes())
+    Path("photos/bad.png").write_text("not a picture")
+
+    def said(*arguments: str) -> list[str]:
+        done = CliRunner().invoke(app, list(arguments))
+        assert done.exit_code == 0, done.exception
+        return done.stdout.splitlines()
+
+    words = ["features", "dinolite_tiny", "photos", "--out", "f.safetensors", "--size", "32"]
+    *_, first, left_out = said(*words)
+    assert first == "f.safetensors: 7 pictures, cls of 64 numbers, 32 pixels"
+    assert left_out.startswith("1 files left out, see f.safetensors.skipped.txt; the first: ")
+    assert said(*words)[-2:] == [first, left_out]  # nothing is made twice
+    for asked in ("train/01.png", "photos/train/01.png"):
+        found = said("search", "f.safetensors", asked, "--top", "3")
+        assert len(found) == 3 and found[0] == "1.000  test/copy.png"
+    sheet = said("search", "f.safetensors", "photos/train/01.png", "--sheet", "alike.png")
+    assert len(sheet) == 7 and sheet[-1] == "sheet: alike.png"
+    with Image.open("alike.png") as picture:
+        assert picture.width > 800
+    Path("photos").rename("moved")
+    said("search", "f.safetensors", "train/01.png", "--sheet", "b.png", "--folder", "moved")
+
+
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("")
     result = CliRunner().invoke(app, ["eval", str(tmp_path)])
     assert "its run is not finished" in str(result.exception)
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "show", "explore", "recipes", "lab", "check"])
+COMMANDS = [
+    "train",
+    "eval",
+    "show",
+    "explore",
+    "features",
+    "search",
+    "export",
+    "recipes",
+    "lab",
+    "check",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0 and len(result.stdout) > 150

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -79,6 +80,7 @@ MEANT = {  # what a reader puts into the place of words
     "NN": "03",
     "benchmarks.gram 3": "benchmarks.gram 1",
     "benchmarks.resolution 3": "benchmarks.resolution 1",
+    "one.jpg": "my_photos/cats/00.png",
     "sha256sum": "cd runs/mine/ckpt/0000002 && sha256sum",
 }
 PICTURES = ("my_photos", "cifar10", "imagenet100", "imagenet/train", "imagenet/val")
@@ -440,7 +442,7 @@ SHORTENED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
 
 def prepare(text: str, desk: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the command finds before it, where its page says that it is there."""
-    if re.match("dinolite (eval|show|explore) runs/|sha256sum", text):
+    if re.match("dinolite (eval|show|explore|features|search|export) |sha256sum", text):
         shutil.copytree(finished, desk / "runs" / "mine")
     if "official_vit7b_gram" in text or "official_vit7b_highres" in text:
         config = load_config("official_vit7b_pretrain", SHORT)
@@ -448,6 +450,11 @@ def prepare(text: str, desk: Path, finished: Path, monkeypatch: pytest.MonkeyPat
         save(desk / "stage1", config, 200_000, state.model, state.optimizer)
         (desk / "stage2").mkdir()
         publish(desk / "stage2", config, 1, state.model.teacher.state_dict())
+    if text.startswith("dinolite search"):
+        embed = ["features", "runs/mine", "my_photos", "--out", "photos.safetensors"]
+        dinolite_command(embed, desk, monkeypatch)
+    if text.startswith("dinolite export"):  # symbols where annotations want numbers
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     if "cifar10 " in text and "download" in text:
         pixels = np.zeros((40, 32, 32, 3), np.uint8)
         made = SimpleNamespace(data=pixels, targets=[0, 1] * 20, classes=["cat", "dog"])

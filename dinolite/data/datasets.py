@@ -35,6 +35,7 @@ from dinolite.data.decoding import (
 )
 from dinolite.data.folders import EVERY, Contents, listed, read_folder
 from dinolite.data.photographs import CLASSES
+from dinolite.data.pictures import as_pictures, one_picture
 
 SPECS = (
     "windows",
@@ -430,10 +431,7 @@ class TensorPictures(PictureDataset):
         classes: Sequence[str],
         skipped: Sequence[str] = (),
     ) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(
-                f"images is {images.dtype} {list(images.shape)}; allowed: uint8 [n, 3, H, W]"
-            )
+        images = as_pictures(images)
         if labels.shape != images.shape[:1]:
             raise ValueError(f"labels has shape {list(labels.shape)}; allowed: [{len(images)}]")
         super().__init__(labels, classes, skipped)
@@ -477,6 +475,8 @@ class ListPictures(PictureDataset):
         skipped: Sequence[str] = (),
     ) -> None:
         super().__init__(labels, classes, skipped)
+        for i, picture in enumerate(images):
+            one_picture(picture, name=f"images[{i}]")
         empty = torch.zeros(0, dtype=torch.uint8)
         self.pixels = torch.cat([empty, *(picture.flatten() for picture in images)])
         parts = self.pixels.split([picture.numel() for picture in images])

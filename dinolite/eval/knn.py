@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dinolite.data.datasets import PictureDataset
-from dinolite.eval.features import pixel_features
+from dinolite.data.pictures import Range
+from dinolite.eval.features import Pictures, pixel_features
+from dinolite.eval.linear import check_features
 
 CHUNK = 2**24  # similarities, or votes, in memory at once
 
@@ -81,6 +82,7 @@ def _votes(
     skip_first_nn: bool,
 ) -> Iterator[dict[int, Tensor]]:
     """The shares of the votes [B, C] for each k, for some test pictures at a time."""
+    check_features("train_x", train_x, "train_y", train_y)
     bank = F.normalize(train_x[train_y >= 0].float(), dim=1)  # [n, D]
     labels = train_y[train_y >= 0]
     skip = int(skip_first_nn)
@@ -137,22 +139,25 @@ class PixelBaseline(NamedTuple):
 
 
 def best_pixel_knn(
-    train_images: UInt8[Tensor, "n 3 H W"] | PictureDataset,
+    train_images: Pictures,
     train_y: Int64[Tensor, " n"],
-    test_images: UInt8[Tensor, "m 3 H2 W2"] | PictureDataset,
+    test_images: Pictures,
     test_y: Int64[Tensor, " m"],
     ks: Sequence[int] = (10, 20),
     sides: Sequence[int] = (32, 16, 8),
+    value_range: Range = None,
 ) -> PixelBaseline:
     """The best of every side in pixels, of raw, data-set-centred and picture-centred pixels, and
-    of every k.
+    of every k. `value_range` as in `extract_features`.
 
     The best is chosen on the test pictures themselves, which flatters this baseline: what beats
     it beats raw pixels however they are prepared.
     """
     found = []
     for side in sides:
-        bank, queries = pixel_features(train_images, side), pixel_features(test_images, side)
+        bank, queries = (
+            pixel_features(images, side, value_range) for images in (train_images, test_images)
+        )
         zero = bank.new_zeros(1)
         means = {
             "raw": (zero, zero),

@@ -49,6 +49,20 @@ class Probe:
         return (torch.bincount(y, right) / counts)[counts > 0].mean().item()
 
 
+def check_features(name: str, x: Tensor, labels: str, y: Tensor) -> None:
+    """Are these features [n, D] and their classes [n]? ValueError if not."""
+    if x.ndim != 2 or not x.is_floating_point():
+        raise ValueError(
+            f"{name} is {x.dtype} {list(x.shape)}; allowed: features [n, D], as of "
+            "extract_features or, for pictures themselves, pixel_features"
+        )
+    if y.shape != x.shape[:1] or y.dtype != torch.int64:
+        raise ValueError(
+            f"{labels} is {y.dtype} {list(y.shape)}; allowed: int64 [{len(x)}], a class for each "
+            f"row of {name}"
+        )
+
+
 def class_count(y: Int64[Tensor, "*n"], n_classes: int | None) -> int:
     """`n_classes`, or else the highest label + 1; ValueError if labels go higher."""
     found = int(y.max()) + 1 if y.numel() else 1
@@ -117,8 +131,9 @@ def ridge_probe(
         balanced: rare classes weigh as much as common ones, in the fit and in the choice.
 
     Raises:
-        ValueError: fewer than two samples.
+        ValueError: fewer than two samples, or x and y are no features and labels.
     """
+    check_features("x", x, "y", y)
     n_classes = class_count(y, n_classes)
     hidden = (held_out_tenth(len(x)) if hidden is None else hidden).to(x.device)
     probes = ridge_solutions(x[~hidden], y[~hidden], n_classes, ridges, balanced)

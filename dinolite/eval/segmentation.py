@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from dinolite.data.pictures import Range, as_pictures
 from dinolite.eval.linear import RIDGES, class_count, held_out_tenth, ridge_probe
 
 PICTURES_AT_ONCE = 16  # whose scores are kept for every pixel
@@ -46,8 +47,9 @@ def segmentation_probe(
         ridges: as in `ridge_probe`; the held-out tenth consists of whole pictures.
 
     Raises:
-        ValueError: fewer than two training pictures with a pixel that counts, or no test pixel.
+        ValueError: fewer than two training pictures or no test pixel with a class, or other shapes.
     """
+    check_maps(train=(train, train_masks), test=(test, test_masks))
     known = (train_masks >= 0).flatten(1).any(dim=1).cpu()
     if known.sum() < 2 or not (test_masks >= 0).any():
         raise ValueError(
@@ -61,13 +63,27 @@ def segmentation_probe(
     x, y, hidden = x[y >= 0], y[y >= 0], hidden[(y >= 0).cpu()]
     probe = ridge_probe(x, y, n_classes, ridges, hidden, balanced=True)
     confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
-    parts = (t.split(PICTURES_AT_ONCE) for t in (test, test_masks))
-    for maps, masks in zip(*parts, strict=True):
+    for maps, masks in zip(*(x.split(PICTURES_AT_ONCE) for x in (test, test_masks)), strict=True):
         scores = probe.scores(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # [B, C, h, w]
         scores = F.interpolate(scores, size=masks.shape[1:], mode="bilinear")  # [B, C, H, W]
         confusion += confusion_matrix(scores.argmax(dim=1), masks, n_classes).cpu()
     right = float(confusion.diagonal().sum() / confusion.sum())
     return SegmentationResult(miou(confusion), right, tuple(iou(confusion).tolist()), confusion)
+
+
+def check_maps(**parts: tuple[Tensor, Tensor]) -> None:
+    """Are these features [n, D, h, w], and a class for each pixel? ValueError if not."""
+    for name, (x, masks) in parts.items():
+        if x.ndim != 4 or not x.is_floating_point():
+            raise ValueError(
+                f"{name} is {x.dtype} {list(x.shape)}; allowed: features [n, D, h, w], as of "
+                "extract_patches or pixel_patches"
+            )
+        if masks.ndim != 3 or len(masks) != len(x) or masks.dtype != torch.int64:
+            raise ValueError(
+                f"{name}_masks is {masks.dtype} {list(masks.shape)}; allowed: int64 "
+                f"[{len(x)}, H, W], -1 where a pixel does not count (in uint8 files often 255)"
+            )
 
 
 def patch_labels(
@@ -113,16 +129,20 @@ def miou(confusion: Int64[Tensor, "C C"]) -> float:
 
 
 def pixel_patches(
-    images: UInt8[Tensor, "n 3 H W"], patch_size: int, neighbourhood: bool = False
+    images: UInt8[Tensor, "n 3 H W"] | Float[Tensor, "n 3 H W"],
+    patch_size: int,
+    neighbourhood: bool = False,
+    value_range: Range = None,
 ) -> Float[Tensor, "n d h w"]:
     """The baseline: the pixels of each patch in [0, 1], d = 3 patch_size^2.
 
     With `neighbourhood` the mean of the 3 x 3 patches around (those inside the picture) follows,
-    and d is twice as large.
+    and d is twice as large. `value_range` as in `extract_features`.
 
     Raises:
-        ValueError: patch_size does not divide H and W.
+        ValueError: patch_size does not divide H and W, another layout, or floats without a range.
     """
+    images = as_pictures(images, value_range)
     H, W = images.shape[2:]
     if patch_size < 1 or H % patch_size or W % patch_size:
         raise ValueError(f"patch_size = {patch_size} does not divide images of {H} x {W} pixels")

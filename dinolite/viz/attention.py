@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.data.pictures import check_layout
 from dinolite.viz.style import panels, show_image, show_map
 
 
@@ -44,6 +45,7 @@ def attention_figure(
     Args:
         attentions: {"trained": ..., "untrained": ...}; all have the same number of heads.
     """
+    check_layout(image, "image", one=True)
     heads = next(iter(attentions.values())).shape[0]
     figure, axes = panels(len(attentions), heads + 2, aspect=image.shape[1] / image.shape[2])
     for row, (name, attention) in zip(axes, attentions.items(), strict=True):

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.data.pictures import check_layout
 from dinolite.viz.style import panels, show_image
 
 
@@ -51,6 +52,7 @@ def pca_figure(
     width: float = 9.0,
 ) -> Figure:
     """Pictures in the first row, one row of colours per network ({"trained": ..., ...})."""
+    check_layout(images)
     aspect = images.shape[2] / images.shape[3]
     figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
     for ax, image in zip(axes[0], images, strict=True):

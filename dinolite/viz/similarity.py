@@ -5,14 +5,18 @@ DINOv3 Fig. 3 (cosine similarity maps); DINO App. F.1 (k-NN protocol). The offic
 notebook for either.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from dinolite.data.pictures import check_layout
 from dinolite.viz.style import COLORS, DIVERGING, panels, show_image, show_map
 
+SHEET = 6  # pictures in a row
 SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
 
 
@@ -45,6 +49,7 @@ def similarity_figure(
 ) -> Figure:
     """Pictures in the first row, the chosen patch framed in the first of them; below, one row of
     similarities per network."""
+    check_layout(images)
     aspect = images.shape[2] / images.shape[3]
     figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
     for ax, image in zip(axes[0], images, strict=True):
@@ -57,6 +62,18 @@ def similarity_figure(
         maps = similarity_map(features, row, column)
         for i, (ax, values) in enumerate(zip(line, maps, strict=True)):
             show_map(ax, values, name if i == 0 else "", DIVERGING, vmin=-1, vmax=1)
+    return figure
+
+
+def search_figure(
+    query: UInt8[Tensor, "3 H W"], found: Sequence[tuple[str, UInt8[Tensor, "3 _ _"]]]
+) -> Figure:
+    """A sheet of six pictures a row: the one that was asked for, then those that were found, each
+    under its words."""
+    shown = [("asked", query), *found]
+    figure, axes = panels(-(-len(shown) // SHEET), SHEET)
+    for ax, (words, picture) in zip([ax for row in axes for ax in row], shown, strict=False):
+        show_image(ax, picture, words)
     return figure
 
 
@@ -73,6 +90,8 @@ def neighbours_figure(
     Args:
         neighbours: {"untrained": rows of the bank, "trained": ...}, the nearest first.
     """
+    check_layout(bank_images, "bank_images")
+    check_layout(query_images, "query_images")
     k = next(iter(neighbours.values())).shape[1]
     figure, axes = panels(len(query_images), 1 + k * len(neighbours))
     for i, row in enumerate(axes):

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.data.pictures import check_layout
+
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, made for colour-blind readers."""
 HEAT = "viridis"
@@ -54,9 +56,23 @@ def panels(rows: int, columns: int, width: float = 9.0, aspect: float = 1.0) -> 
 
 
 def to_picture(image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]) -> Tensor:
-    """[H, W, 3] in [0, 1] from uint8, or from floats in [0, 1]."""
+    """[H, W, 3] in [0, 1] from uint8, or from floats in [0, 1], which are cut off there.
+
+    Raises:
+        ValueError: another layout or type, or floats that cannot be meant for [0, 1]: NaN, or
+            further outside than 1, as of 0 to 255 or of normalised pictures.
+    """
+    check_layout(image, "image", one=True)
     picture = image.detach().cpu().permute(1, 2, 0)
-    return picture.float() / 255 if image.dtype == torch.uint8 else picture.float().clamp(0, 1)
+    if image.dtype == torch.uint8:
+        return picture.float() / 255
+    far = picture.numel() and not (picture.amin() >= -1 and picture.amax() <= 2)
+    if not image.is_floating_point() or far:
+        raise ValueError(
+            f"image is {image.dtype}, values from {picture.amin():.4g} to {picture.amax():.4g}; "
+            "allowed: uint8, or floats in [0, 1]: divide by 255, or undo the normalisation"
+        )
+    return picture.float().clamp(0, 1)
 
 
 def show_image(

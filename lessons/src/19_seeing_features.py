@@ -347,7 +347,8 @@ def tenths(scores, draw):  # [N] -> [12, N]: top, bottom, ten random ones
 
 
 draw = torch.Generator().manual_seed(0)
-small = features.preprocess(F.avg_pool2d(images.float(), 2), **HOW)
+small = F.avg_pool2d(images.float(), 2)
+small = features.preprocess(small, **HOW, value_range=(0, 255))
 moved = {name: [] for name in nets}
 for name, net in nets.items():
     for x in small.split(1):  # [1, 3, 128, 128]
