@@ -26,7 +26,6 @@ from pydantic import (
     PlainValidator,
     ValidationError,
 )
-from pydantic_core import PydanticCustomError
 
 # --- types ---
 
@@ -60,7 +59,7 @@ def read_size(value: Any) -> Size:
     """A side, or [height, width], which two equal sides make a side again."""
     sides = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
     if not all(type(side) is int and side >= 1 for side in sides):
-        raise PydanticCustomError("size", "should be a side or [height, width], whole numbers >= 1")
+        raise ValueError("should be a side or [height, width], whole numbers >= 1")
     return int(sides[0]) if len(set(sides)) == 1 else (int(sides[0]), int(sides[1]))
 
 
@@ -485,7 +484,8 @@ def sentence_of(mistake: Any, model: type[BaseModel], whole: str) -> str:
             model = section_type(model.model_fields[str(part)].annotation)
         names = list(model.model_fields)
         return f"{dotted} is not a setting" + did_you_mean(str(mistake["loc"][-1]), names)
-    message = mistake["msg"].removeprefix("Input ").removeprefix("Value ")
+    message = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = message.removeprefix("Value ")
     value = repr(mistake["input"])
     value = value if len(value) <= 100 else f"{value[:100]}..."  # a picture, a whole file
     return f"{dotted} = {value}: {message}"
