@@ -185,6 +185,8 @@ def search(
 
     found = read_embeddings(file)
     place = folder or Path(found.words["folder"])
+    if not place.is_dir() and (sheet is not None or picture not in found.names):
+        raise ValueError(f"{place} is not a folder here; --folder says where the pictures are now")
     row = asked_row(found, picture, lambda: load(model or found.words["model"]))
     asked = place / picture if picture in found.names else Path(picture)
     itself = next((n for n in found.names if (place / n).resolve() == asked.resolve()), "")
@@ -220,6 +222,7 @@ def export(
     words = {name: json.dumps(value) for name, value in colours.items()}
     for write, path in ((write_onnx, onnx), (write_program, program)):
         if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
             typer.echo(f"{path}: differs from the model by {write(net, path, words):.1e} at most")
 
 
