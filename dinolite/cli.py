@@ -185,10 +185,14 @@ def search(
 
     found = read_embeddings(file)
     place = folder or Path(found.words["folder"])
+    if not place.is_dir() and (sheet is not None or picture not in found.names):
+        raise ValueError(f"{place} is not a folder here; --folder says where the pictures are now")
     row = asked_row(found, picture, lambda: load(model or found.words["model"]))
     asked = place / picture if picture in found.names else Path(picture)
-    itself = next((n for n in found.names if (place / n).resolve() == asked.resolve()), "")
-    alike = most_alike(found, row, top, itself)
+    pictures = {asked.resolve(): ""} | {(place / n).resolve(): n for n in found.names}
+    if sheet is not None and (sheet.suffix != ".png" or sheet.resolve() in pictures):
+        raise ValueError(f"sheet = {sheet} must end in .png and be none of the pictures")
+    alike = most_alike(found, row, top, pictures[asked.resolve()])
     for name, cosine in alike:
         typer.echo(f"{cosine:.3f}  {name}")
     if sheet is not None:
@@ -220,6 +224,7 @@ def export(
     words = {name: json.dumps(value) for name, value in colours.items()}
     for write, path in ((write_onnx, onnx), (write_program, program)):
         if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
             typer.echo(f"{path}: differs from the model by {write(net, path, words):.1e} at most")
 
 

@@ -39,6 +39,7 @@ Number = Annotated[int, Field(ge=0)]
 Range = Annotated[tuple[Fraction, Fraction], Field(strict=False)]
 Rgb = tuple[float, float, float]
 Colour = Annotated[Rgb, Field(strict=False)]
+MeanColour = Annotated[tuple[Fraction, Fraction, Fraction], Field(strict=False)]
 Size = int | tuple[int, int]
 """Pixels: the side of a square, or (height, width)."""
 WeightsFile = Annotated[str | None, BeforeValidator(lambda x: None if x == "" else x)]
@@ -240,7 +241,8 @@ class CropsConfig(Section):
     blur_sigma: Annotated[tuple[float, float], Field(strict=False)] = (0.1, 2.0)
     """Range in pixels; the kernel has 9 x 9."""
     solarize_prob: Fraction = 0.2
-    rgb_mean: Colour = IMAGENET_MEAN
+    rgb_mean: MeanColour = IMAGENET_MEAN
+    """Of pictures from 0 to 1."""
     rgb_std: Colour = IMAGENET_STD
     pipeline: Literal["auto", "batched", "per_image"] = "auto"
     """Batched tensors on the training device, or torchvision per picture in the workers; auto = the

@@ -161,7 +161,12 @@ def test_features_of_a_folder_and_a_search_in_them(
     assert len(sheet) == 7 and sheet[-1] == "sheet: alike.png"
     with Image.open("alike.png") as picture:
         assert picture.width > 800
+    for spoiled in ("f.safetensors", "photos/train/02.png"):
+        asked = ["search", "f.safetensors", "train/01.png", "--sheet", spoiled]
+        assert "be none of the pictures" in str(CliRunner().invoke(app, asked).exception)
     Path("photos").rename("moved")
+    lost = CliRunner().invoke(app, ["search", "f.safetensors", "train/01.png", "--sheet", "b.png"])
+    assert "photos is not a folder here; --folder says" in str(lost.exception)
     said("search", "f.safetensors", "train/01.png", "--sheet", "b.png", "--folder", "moved")
 
 

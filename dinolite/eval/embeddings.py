@@ -62,6 +62,8 @@ class Reading:
         """ValueError for what this net cannot do."""
         if self.what not in WHAT:
             raise ValueError(f"what = {self.what!r}; allowed: {', '.join(WHAT)}")
+        if (chans := net.patch_embed.in_chans) != 3:
+            raise ValueError(f"the model takes pictures of {chans} channels; these have 3")
         if self.size < 1 or self.size % net.patch_size:
             raise ValueError(
                 f"size = {self.size} is not a multiple of the model's patch_size = {net.patch_size}"

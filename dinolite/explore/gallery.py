@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from dinolite.config import Rgb, load_config
+from dinolite.checkpointer import META, read_meta
+from dinolite.config import DataConfig, Rgb, load_config
 from dinolite.data.decoding import UnreadablePicture, read_picture, show_path, suffixes
 from dinolite.data.folders import find_pictures
 from dinolite.data.photographs import photographs
@@ -149,12 +151,22 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
 
 
 def saw_grey(name: str | Path) -> bool:
-    """Were these weights trained on grey pictures? A run of dinolite says so in its settings."""
-    if (Path(name) / CONFIG).is_file():
-        return load_config(Path(name) / CONFIG).data.grey
-    path = Path(name) if Path(name).is_file() else OWN_WEIGHTS / f"{name}.safetensors"
-    words = read_metadata(path) if path.is_file() else {}
-    return "recipe" in words and load_config(words["recipe"]).data.grey
+    """Were these weights trained on grey pictures? A run of dinolite says so in its settings, which
+    its files and checkpoints hold, too."""
+    path = Path(name)
+    if (path / CONFIG).is_file():
+        return load_config(path / CONFIG).data.grey
+    if (path / META).is_file():
+        settings = read_meta(path)["settings"]
+    else:
+        path = path if path.is_file() else OWN_WEIGHTS / f"{name}.safetensors"
+        words = read_metadata(path) if path.is_file() else {}
+        if "config" not in words:  # a file of others, whose words mean other things
+            return False
+        if "settings" not in words:
+            return "recipe" in words and load_config(words["recipe"]).data.grey
+        settings = json.loads(words["settings"])
+    return DataConfig(dataset=settings["data"]["dataset"]).grey
 
 
 # --- pictures ---

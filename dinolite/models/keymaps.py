@@ -120,8 +120,10 @@ def find_backbone(tree: Mapping[str, Any]) -> State:
         )
     start = starts.pop() if starts else ""
     inside = {k.removeprefix(start): v for k, v in named.items() if k.startswith(start)}
-    # transformers 5 has model.layer.0 beside embeddings; a classifier of timm is no backbone
-    inside = {k.removeprefix("model."): v for k, v in inside.items() if not k.startswith("head.")}
+    # transformers 5 has model.layer.0 beside embeddings; a classifier of timm is no backbone, nor
+    # is the count of torch's AveragedModel
+    beside = ("head.", "n_averaged")
+    inside = {k.removeprefix("model."): v for k, v in inside.items() if not k.startswith(beside)}
     if wrong := [key for key, value in inside.items() if not holds_numbers(value)]:
         raise WeightsError(
             f"not a state dict: {first_few(wrong)} are not tensors that hold numbers"
@@ -188,6 +190,8 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
             piece.zero_()
         elif not piece.copy_(state[part].detach()).isfinite().all():
             broken.append(part)
+        elif "periods" in part and not (piece > 0).all():
+            raise WeightsError(f"{part} for {what} are {piece.tolist()}; allowed: above 0")
     if broken:
         raise WeightsError(
             f"the weights for {what} hold NaN or infinity in {first_few(broken)}: take a copy that "

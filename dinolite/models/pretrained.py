@@ -109,8 +109,9 @@ def file_in(folder: Path) -> Path:
 def load_file(path: Path, known: StudentConfig | None = None) -> DinoVisionTransformer:
     """A backbone from a file of any layout; see `load`."""
     words = read_metadata(path)
-    model = load_published(path) if "config" in words else load_foreign(path, known)
-    model.pixel_mean, model.pixel_std = pixel_statistics(path, words)
+    ours = "config" in words  # in other headers the same words mean other things
+    model = load_published(path) if ours else load_foreign(path, known)
+    model.pixel_mean, model.pixel_std = pixel_statistics(path, words if ours else {})
     return model
 
 
@@ -427,10 +428,13 @@ def settings_beside(place: Path, names: Names) -> dict[str, Any]:
         WeightsError: it cannot be read, or asks for what dinolite's backbone does not do.
     """
     said = read_json(place)
-    if said.get("model_type") == "dinov3_vit":
-        return huggingface_settings(said, place) if names is keymaps.huggingface_names else {}
-    if "architecture" in said:
-        return timm_settings(said, place) if names is keymaps.timm_names else {}
+    try:
+        if said.get("model_type") == "dinov3_vit":
+            return huggingface_settings(said, place) if names is keymaps.huggingface_names else {}
+        if "architecture" in said:
+            return timm_settings(said, place) if names is keymaps.timm_names else {}
+    except (TypeError, AttributeError) as error:  # a list where a number was expected
+        raise WeightsError(f"{place} has settings of another kind: {error}") from None
     return said if said.keys() <= StudentConfig.model_fields.keys() else {}
 
 
@@ -503,6 +507,10 @@ def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
         ):
             if mean in said and std in said and len(said[mean]) == len(said[std]) == 3:
                 r, g, b, *spread = map(float, [*said[mean], *said[std]])
+                if not (
+                    0 <= min(r, g, b) <= max(r, g, b) <= 1 and all(0 < s < 1e9 for s in spread)
+                ):
+                    raise ValueError(f"{said[mean]}, {said[std]}; pictures are from 0 to 1")
                 return (r, g, b), (spread[0], spread[1], spread[2])
     except (ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: the mean of its colours cannot be read: {error}") from None
@@ -545,7 +553,7 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
             "which was refused; where you trust it, save its state dict alone to another file"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = (str(error) or "it ends too early").splitlines()[0]
+        reason = (str(error) or "it ends too early").splitlines()[0].split(". ")[0]  # no advice
         raise WeightsError(f"{path} cannot be read: {reason}") from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict")
@@ -655,7 +663,7 @@ def write_safetensors(
     """Write beside `path`, then move there: what was there stays until the new file is whole.
 
     Raises:
-        WeightsError: `path` does not end in .safetensors.
+        WeightsError: `path` does not end in .safetensors, or the file could not be read again.
         OSError: it could not be written.
     """
     from safetensors import SafetensorError
@@ -663,6 +671,8 @@ def write_safetensors(
 
     if path.suffix != ".safetensors":
         raise WeightsError(f"path = {path}; it must end in .safetensors")
+    if broken := [name for name, x in tensors.items() if not x.isfinite().all()]:
+        raise WeightsError(f"{path} not written: NaN or infinity in {keymaps.first_few(broken)}")
     try:
         with write_atomically(path) as temporary:
             save_file(dict(tensors), temporary, {**metadata, SUM: digest(tensors, metadata)})

@@ -300,7 +300,7 @@ class DinoVisionTransformer(nn.Module):
         Raises:
             ValueError: there is no such block.
         """
-        if layers is not None and not isinstance(layers, Iterable):
+        if layers is not None and not isinstance(plain(layers), Iterable):
             raise ValueError(f"layers = {layers!r}; give a list of block numbers, such as [0, -1]")
         grid = (x.shape[-2] // self.patch_size, x.shape[-1] // self.patch_size)
         wanted, maps = self.block_numbers(1 if layers is None else layers), []

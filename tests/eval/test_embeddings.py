@@ -192,6 +192,14 @@ def test_pictures_that_changed_meanwhile_are_told(
         ({"how": Reading("clss", 8)}, "what = 'clss'"),
         ({"how": Reading("cls", 10)}, "size = 10 .* patch_size = 4"),
         ({"how": Reading("cls", -4)}, "size = -4"),
+        (
+            {
+                "net": DinoVisionTransformer(
+                    patch_size=4, in_chans=1, embed_dim=4, depth=1, num_heads=1
+                )
+            },
+            "of 1 chan",
+        ),
         ({"folder": Path("nowhere")}, "nowhere is not a folder"),
         ({"folder": Path("empty")}, "empty has no picture"),
         ({"folder": Path("texts")}, "texts has no picture; texts/a.txt"),
@@ -206,9 +214,9 @@ def test_a_mistake_gets_one_sentence(
         Path(name).mkdir()
         if file:
             Path(name, file).write_text("a letter")
-    given = {"folder": Path("broken"), "out": Path("f.safetensors"), "how": CLS} | change
+    given = {"net": NET, "folder": Path("broken"), "out": Path("f.safetensors"), "how": CLS}
     with pytest.raises(ValueError, match=message):
-        write_embeddings(NET, **given)
+        write_embeddings(**given | change)  # type: ignore[arg-type]
     assert not Path("f.safetensors").exists()
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import json
 import math
 import os
 import time
@@ -27,7 +28,7 @@ from dinolite.explore.gallery import (
     pictures_to_show,
     saw_grey,
 )
-from dinolite.models.pretrained import load
+from dinolite.models.pretrained import load, save_backbone, settings_of
 from dinolite_course.explorer import patch_explorer
 
 NAMES = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
@@ -224,10 +225,16 @@ def test_the_untrained_net_is_the_same_each_time_and_leaves_the_random_state_alo
     assert all(bool((first[key] == second[key]).all()) for key in first)
 
 
-def test_every_net_is_shown_colours_as_it_was_trained() -> None:
+def test_every_net_is_shown_colours_as_it_was_trained(tmp_path: Path) -> None:
     """Its own mean and spread, which the file tells; grey if it saw nothing else."""
     assert not saw_grey("vit_small_patch16_dinov3_qkvb") and saw_grey("dinolite_tiny")
-    source = NetSource(load("dinolite_tiny"), grey=True)
+    net = load("dinolite_tiny")
+    for data, grey in (("windows", True), ("folder:a", False)):  # as the files of a run say it
+        words = {"settings": json.dumps({"data": {"dataset": data}})}
+        save_backbone(net, settings_of(net), tmp_path / "teacher.safetensors", words)
+        (tmp_path / "meta.json").write_text(f'{{"settings": {words["settings"]}}}')
+        assert saw_grey(tmp_path / "teacher.safetensors") is saw_grey(tmp_path) is grey
+    source = NetSource(net, grey=True)
     picture = torch.full((3, 16, 16), 255, dtype=torch.uint8)
     picture[0] = 0
     expected = (2 / 3 - 0.5) / 0.2

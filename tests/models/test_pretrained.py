@@ -23,6 +23,7 @@ from dinolite.config import (
     load_config,
     parse_override,
 )
+from dinolite.explore.gallery import saw_grey
 from dinolite.models import pretrained
 from dinolite.models.keymaps import (
     ZEROS,
@@ -440,6 +441,10 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(WeightsError, match=r"no data/weights/dinolite_huge.safetensors"):
         load("dinolite_huge")
+    torch.jit.script(nn.Identity()).save(tmp_path / "script.pt")
+    with pytest.raises(WeightsError, match=r"script\.pt cannot be read: .*TorchScript") as error:
+        load(tmp_path / "script.pt")
+    assert "False" not in str(error.value), "no advice to run the code in a file"
     (tmp_path / "weights.npz").touch()
     with pytest.raises(WeightsError, match=r"ending in \.safetensors, .*\.ckpt or \.tar"):
         load(tmp_path / "weights.npz")
@@ -633,6 +638,9 @@ WRAPPERS: dict[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
         **{f"module.student.backbone.{k}": v * 0 for k, v in s.items()},
         **{f"module.teacher.backbone.{k}": v for k, v in s.items()},
     },
+    "AveragedModel's": lambda s: (
+        {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in s.items()}
+    ),
     "with options": lambda s: {"model": s, "args": argparse.Namespace(lr=0.1)},
 }
 
@@ -704,9 +712,20 @@ def test_numbers_that_are_none_are_told(tmp_path: Path) -> None:
     for value, key in ((torch.nan, "norm.weight"), (torch.inf, "blocks.1.ls2.gamma")):
         state = {k: v.clone() for k, v in model.state_dict().items()}
         state[key][3] = value
-        save_backbone(state, NANO, tmp_path / "m.safetensors")
-        with pytest.raises(WeightsError, match=rf"m\.safetensors hold NaN or infinity in {key}"):
-            load(tmp_path / "m.safetensors")
+        torch.save(state, tmp_path / "m.pth")
+        describe(tmp_path, *UNSEEN)
+        with pytest.raises(WeightsError, match=rf"m\.pth.* hold NaN or infinity in {key}"):
+            load(tmp_path / "m.pth")
+        with pytest.raises(WeightsError, match=rf"not written: NaN or infinity in {key}"):
+            save_backbone(state, NANO, tmp_path / "m.safetensors")
+    model.norm.weight.data[0] = 1e6  # more than half precision holds
+    with pytest.raises(WeightsError, match=r"not written: NaN or infinity in norm\.weight"):
+        save_backbone(model, NANO, tmp_path / "m.safetensors", dtype=torch.float16)
+    assert not (tmp_path / "m.safetensors").exists()
+    with pytest.raises(
+        WeightsError, match=r"rope_embed\.periods .* \[0\.0, 0\.0\]; allowed: above 0"
+    ):
+        from_meta(NANO, model.state_dict() | {"rope_embed.periods": torch.zeros(2)})
     too_large = model.state_dict() | {"norm.bias": torch.full((16,), 1e300, dtype=torch.float64)}
     with pytest.raises(WeightsError, match=r"infinity in norm\.bias"):
         from_meta(NANO, too_large)
@@ -807,6 +826,7 @@ def test_settings_beside_weights_of_timm(tmp_path: Path) -> None:
         ({"hidden_act": "gelu_new"}, "hidden_act = 'gelu_new'; dinolite has 'gelu'"),
         ({"key_bias": True}, "key_bias = true"),
         ({"layer_norm_eps": 1e-12}, "layer_norm_eps = 1e-12; dinolite has 1e-05 or 1e-06"),
+        ({"layer_norm_eps": [1e-6]}, r"config\.json has settings of another kind"),
         ({"num_attention_heads": 3}, "no model has such settings: embed_dim = 16 with num_heads"),
         ({"num_attention_heads": "four"}, r"config\.json: num_heads"),
         ({"hidden_size": 32}, "do not fit"),
@@ -900,6 +920,20 @@ def test_the_colours_of_a_run_come_with_its_weights(tmp_path: Path) -> None:
         save_backbone(nano(), NANO, tmp_path / "teacher.safetensors", {"settings": broken})
         with pytest.raises(WeightsError, match=r"teacher\.safetensors: the mean of its colours"):
             load(tmp_path)
+    for mean, std in (([127.5] * 3, [50.0] * 3), ([0.5] * 3, [0.5, 0.5, 0.0])):
+        (tmp_path / "preprocessor_config.json").write_text(
+            json.dumps({"image_mean": mean, "image_std": std})
+        )
+        with pytest.raises(WeightsError, match=r"colours cannot be read.*from 0 to 1"):
+            pixel_statistics(tmp_path / "x.pth", {})
+
+
+def test_words_in_the_header_of_a_stranger_are_not_ours(tmp_path: Path) -> None:
+    words = {"recipe": "imagenet", "settings": "lr=1", "rgb_mean": "[9]", "rgb_std": "[9]"}
+    save_file(nano().state_dict(), tmp_path / "x.safetensors", words)
+    describe(tmp_path, *UNSEEN)
+    assert load(tmp_path / "x.safetensors").pixel_std == IMAGENET_STD
+    assert not saw_grey(tmp_path / "x.safetensors")
 
 
 def test_other_channels_than_three(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_layers_and_maps_of_named_blocks(net: DinoVisionTransformer) -> None:
     for n in (5, 0, [0, 0]):
         with pytest.raises(ValueError, match="asked for"):
             net.get_intermediate_layers(X, n)
-    for layers in (0, 3, np.int64(2)):
+    for layers in (0, 3, np.int64(2), torch.tensor(2)):
         with pytest.raises(ValueError, match=r"give a list of block numbers, such as \[0, -1\]"):
             inspect.unwrap(DinoVisionTransformer.get_attention_maps)(net, X, layers)
 
