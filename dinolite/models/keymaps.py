@@ -135,22 +135,14 @@ def holds_numbers(value: Any) -> bool:
 
 
 def recognise(state: State) -> Names:
-    """Whose names these are.
-
-    Raises:
-        WeightsError: nobody's.
-    """
+    """Whose names these are; ours, unless something tells otherwise."""
     if "embeddings.cls_token" in state:
         return huggingface_names
     if {"reg_token", "blocks.0.gamma_1", "blocks.0.attn.q_bias"} & state.keys() or (
         "cls_token" in state and not {"mask_token", "rope_embed.periods"} & state.keys()
     ):
         return timm_names
-    if "cls_token" in state:
-        return meta_names
-    raise WeightsError(
-        f"these weights hold no DINOv3 ViT: their {len(state)} entries are named {first_few(state)}"
-    )
+    return meta_names
 
 
 def shape_in(state: State, names: Names, key: str) -> tuple[int, ...] | None:
@@ -169,7 +161,7 @@ def pieces(own: State, names: Names) -> Iterator[tuple[str, Tensor]]:
 
 
 def fill(own: State, state: State, names: Names, what: str) -> None:
-    """Copy their weights into ours, in place; what they do not store stays as it is.
+    """Copy their weights, which `check` accepts, into ours, in place; what they do not store stays.
 
     Args:
         own: `state_dict()` of our model, with start values.
@@ -178,10 +170,8 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
         what: the architecture, for the message.
 
     Raises:
-        WeightsError: naming every missing, unexpected or misshapen entry, by their names, and those
-            that hold NaN or infinity, of which no feature would be a number.
+        WeightsError: some hold NaN or infinity, so that no feature would be a number.
     """
-    check(own, state, names, what)
     broken = []
     for part, piece in pieces(own, names):
         if part == ZEROS:
@@ -196,7 +186,8 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
 
 
 def check(own: State, state: State, names: Names, what: str) -> None:
-    """Names and shapes must agree exactly, and numbers be real ones; see `fill`."""
+    """Raise WeightsError unless names and shapes agree exactly, and numbers are real ones; it names
+    every missing, unexpected or misshapen entry, by their names. Arguments as for `fill`."""
     expected = {part: list(piece.shape) for part, piece in pieces(own, names) if part != ZEROS}
     mistakes = {
         "missing": [key for key in expected if key not in state],
