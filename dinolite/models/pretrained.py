@@ -39,7 +39,7 @@ from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.layers.ffn_layers import SwiGLUFFN
 from dinolite.models import keymaps
 from dinolite.models.keymaps import Names, State, WeightsError, meta_names, shape_in
-from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone, sized
+from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone, complete
 from dinolite.parallel import is_main
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
@@ -392,11 +392,10 @@ def unseen(state: State, names: Names) -> list[str]:
 def is_released(config: StudentConfig) -> bool:
     """Are these inferred settings those of a released backbone, so that the rest is known, too?"""
     found = config.model_dump(exclude={"arch", "qkv_bias", "untie_global_and_local_cls_norm"})
-    released = [StudentConfig(**COMMON | settings) for settings in RELEASED.values()]
-    for known in released:
-        full = known.model_dump() | sized(known)
-        full["ffn_layer"] = full["ffn_layer"].rstrip("0123456789")  # alignment: in the width
-        if found.items() <= full.items():
+    for settings in RELEASED.values():
+        known = complete(StudentConfig(**COMMON | settings)).model_dump()
+        known["ffn_layer"] = known["ffn_layer"].rstrip("0123456789")  # alignment: in the width
+        if found.items() <= known.items():
             return True
     return False
 
@@ -419,8 +418,7 @@ def settings_beside(place: Path, names: Names) -> dict[str, Any]:
         norm = known.norm_layer
     else:
         return said if said.keys() <= StudentConfig.model_fields.keys() else {}
-    full = known.model_dump() | sized(known)
-    told = {name: given.get(terms.get(name, name), full[name]) for name in TOLD}
+    told = {k: given.get(terms.get(k, k), getattr(complete(known), k)) for k in TOLD}
     return told | {"norm_layer": norm, "pos_embed_rope_normalize_coords": "separate"}
 
 
@@ -496,9 +494,8 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
             raise WeightsError(f"{path} is damaged: it does not fit its checksum")
         return tensors
     if path.suffix not in SUFFIXES:
-        raise WeightsError(
-            f"{path}: weights are files ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        )
+        endings = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise WeightsError(f"{path}: weights are files ending in {endings}")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # options, in many files
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -722,7 +719,7 @@ def fetch(name: str, allow_network: bool) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
     repository = name if HUGGINGFACE_NAME.fullmatch(name) else timm_repository(name)
-    file = "model.safetensors"
+    file, page = SNAPSHOT[0], f"https://huggingface.co/{repository}"
     try:
         try:
             return Path(hf_hub_download(repository, file, local_files_only=True))
@@ -730,15 +727,13 @@ def fetch(name: str, allow_network: bool) -> Path:
             new = hf_hub_download(repository, file, local_files_only=not allow_network)
             return check_download(Path(new))
     except GatedRepoError:
-        raise WeightsError(
-            f"{name} is given to those who accept Meta's licence: do so at "
-            f"https://huggingface.co/{repository}, then `hf auth login`"
-        ) from None
+        licence = f"accept Meta's licence: do so at {page}, then `hf auth login`"
+        raise WeightsError(f"{name} is given to those who {licence}") from None
     except (OSError, EntryNotFoundError) as error:
         raise WeightsError(
-            f"{name} is not on this machine and could not be downloaded from "
-            f"https://huggingface.co/{repository} ({type(error).__name__}): check the network, or "
-            f"download {file} elsewhere and load it by its path"
+            f"{name} is not on this machine and could not be downloaded from {page} "
+            f"({type(error).__name__}): check the network, or download {file} elsewhere and load "
+            "it by its path"
         ) from None
 
 

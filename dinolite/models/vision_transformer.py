@@ -78,8 +78,8 @@ class DinoVisionTransformer(nn.Module):
         super().__init__()
         a = Architecture(**arguments)
         if a.depth < 1 or a.n_storage_tokens < 0:
-            sizes = f"depth = {a.depth}, n_storage_tokens = {a.n_storage_tokens}"
-            raise ValueError(f"{sizes}: at least 1 and 0")
+            tokens = f"n_storage_tokens = {a.n_storage_tokens}"
+            raise ValueError(f"depth = {a.depth} must be at least 1, {tokens} at least 0")
         self.architecture = a
         self.pixel_mean: Rgb = IMAGENET_MEAN  # of the pictures it was trained with
         self.pixel_std: Rgb = IMAGENET_STD
@@ -338,14 +338,15 @@ SIZES = {
 }
 
 
-def sized(student: StudentConfig) -> dict[str, Any]:
-    """The numbers of its named size, but for those that are given."""
-    size = SIZES[student.arch]._asdict()
-    return size | {k: value for k in size if (value := getattr(student, k)) is not None}
+def complete(student: StudentConfig) -> StudentConfig:
+    """The same settings with the numbers of the named size where none are given."""
+    size = SIZES[student.arch]._asdict().items()
+    return student.model_copy(update={k: v for k, v in size if getattr(student, k) is None})
 
 
 def build_backbone(student: StudentConfig, *, teacher: bool = False) -> DinoVisionTransformer:
     """The backbone that `[student]` describes; a teacher is the same without stochastic depth."""
-    settings = student.model_dump(exclude={"arch", "layerscale", "resume_from_teacher_chkpt"})
-    settings |= sized(student) | ({"drop_path_rate": 0.0} if teacher else {})
+    others = {"arch", "layerscale", "resume_from_teacher_chkpt"}
+    settings = complete(student).model_dump(exclude=others)
+    settings |= {"drop_path_rate": 0.0} if teacher else {}
     return DinoVisionTransformer(layerscale_init=student.layerscale, **settings)
