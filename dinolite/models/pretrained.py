@@ -469,7 +469,8 @@ def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
             (read_json(path.parent / CONFIG).get("pretrained_cfg", {}), "mean", "std"),  # timm
         ):
             if mean in said and std in said and len(said[mean]) == len(said[std]) == 3:
-                return tuple(map(float, said[mean])), tuple(map(float, said[std]))  # type: ignore[return-value]
+                both: Any = tuple(tuple(map(float, said[key])) for key in (mean, std))
+                return both
     except (ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: the mean of its colours cannot be read: {error}") from None
     names = [m[0] for part in path.parts[::-1] if (m := re.search("sat493m|lvd1689m", part))]

@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -385,23 +385,16 @@ class Harm:
         return os.system, (f"touch {self.target}",)
 
 
-@cache
-def shipped() -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The weights that lie beside the package, and the header of their file without its sum."""
-    path = OWN_WEIGHTS / "dinolite_tiny.safetensors"
-    words = read_metadata(path)
-    del words["sha256"]
-    return read_state_dict(path), words
-
-
 def weights() -> dict[str, torch.Tensor]:
-    return {name: x.clone() for name, x in shipped()[0].items()}
+    return read_state_dict(OWN_WEIGHTS / "dinolite_tiny.safetensors")
 
 
 def written(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     state = weights()
     change(state)
-    save_file(state, path, shipped()[1])
+    words = read_metadata(OWN_WEIGHTS / "dinolite_tiny.safetensors")
+    words.pop("sha256", None)
+    save_file(state, path, words)
 
 
 NAMES = (
@@ -540,7 +533,7 @@ def test_a_run_cannot_start_from_weights_of_another_model(says: Says, faults: Fa
 def test_settings_inside_weights_that_make_no_sense(
     says: Says, tmp_path: Path, faults: Faults
 ) -> None:
-    config = json.loads(shipped()[1]["config"])
+    config = json.loads(read_metadata(OWN_WEIGHTS / "dinolite_tiny.safetensors")["config"])
     heads: list[str] = [
         "",
         "{",
