@@ -65,20 +65,21 @@ def write_program(
     if path.suffix != ".pt2":
         raise ValueError(f"program = {path} must end in .pt2")
     program = torch.export.export(Outputs(model).eval(), **arguments(model))
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        torch.export.save(program, file, extra_files=described(model, words))
-        file.flush()
-        with open(temporary, "rb") as written:
-            run = torch.export.load(written).module()
+    texts: dict[str, Any] = {"patch_size": str(model.patch_size), **(words or {})}
+    with write_atomically(path) as temporary:
+        with open(temporary, "wb") as file:
+            torch.export.save(program, file, extra_files=texts)
+        with open(temporary, "rb") as file:
+            run = torch.export.load(file).module()
         return largest_difference(model, run, path)
 
 
 def write_onnx(
     model: DinoVisionTransformer, path: Path, words: Mapping[str, str] | None = None
 ) -> float:
-    """An ONNX file: "images" [B, C, H, W] in, "cls" [B, D] and "patches" [B, N, D] out. Arguments,
-    result and errors as in `write_program`; the ending is .onnx. Of more than 2 GB the weights are
-    in a file beside it, PATH.data.
+    """An ONNX file: "images" [B, C, H, W] in, "cls" [B, D] and "patches" [B, N, D] out. The rest as
+    in `write_program`, but for the ending, .onnx. Of more than 2 GB the weights are in a file
+    beside it, PATH.data.
 
     Raises:
         ValueError: also if onnx, onnxscript or onnxruntime is not installed.
@@ -97,7 +98,7 @@ def write_onnx(
         verbose=False,
     )
     assert made is not None
-    made.model.metadata_props.update(described(model, words))
+    made.model.metadata_props.update({"patch_size": str(model.patch_size), **(words or {})})
     if sum(x.nbytes for x in model.state_dict().values()) > ONE_FILE:
         made.save(path, external_data=True)  # two files, of which one names the other
         return largest_difference(model, onnx_runner(path), path)
@@ -118,11 +119,6 @@ def onnx_runner(path: Path) -> Callable[[Tensor], list[Tensor]]:
         return [torch.from_numpy(x) for x in session.run(None, {INPUT: images.numpy()})]
 
     return run
-
-
-def described(model: DinoVisionTransformer, words: Mapping[str, str] | None) -> dict[str, str]:
-    """What a user of the file must know."""
-    return {"patch_size": str(model.patch_size), **(words or {})}
 
 
 @torch.no_grad()

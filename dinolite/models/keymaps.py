@@ -78,8 +78,7 @@ def huggingface_names(key: str) -> list[str]:
 def rename(key: str, table: Mapping[str, str]) -> str:
     """The key with every part that the table names replaced."""
     for ours, theirs in table.items():
-        if ours in key:
-            key = key.replace(ours, theirs)
+        key = key.replace(ours, theirs)
     return key
 
 
@@ -98,11 +97,9 @@ def flat_names(tree: Mapping[Any, Any], start: str = "") -> dict[str, Any]:
 
 
 def find_backbone(tree: Mapping[str, Any]) -> State:
-    """The tensors of the backbone in a file, under the names that they have inside of it.
-
-    Whatever stands around it is taken off ("state_dict", "model", "teacher.backbone.", "module.",
-    "_orig_mod.", ...), and what lies beside it is left out: heads, an optimiser, the student where
-    there is a teacher.
+    """The tensors of the backbone in a file, under the names that they have inside of it. Taken off
+    is what stands around ("state_dict", "teacher.backbone.", "module.", ...), and left out what
+    lies beside: heads, an optimiser, the student where there is a teacher.
 
     Raises:
         WeightsError: it holds several, or something in it is not a tensor.
@@ -110,9 +107,8 @@ def find_backbone(tree: Mapping[str, Any]) -> State:
     named = {plain_name(key): value for key, value in flat_names(tree).items()}
     marks = [key for key in named if key.split(".")[-1] == "cls_token"]
     starts = {key.removesuffix("cls_token").removesuffix("embeddings.") for key in marks}
-    if len(starts) > 1:
-        teachers = {s for s in starts if any(x.startswith("teacher") for x in s.split("."))}
-        starts = teachers if len(teachers) == 1 else starts
+    teachers = {s for s in starts if any(x.startswith("teacher") for x in s.split("."))}
+    starts = teachers if len(teachers) == 1 else starts
     if len(starts) > 1:
         raise WeightsError(
             f"these weights hold {len(starts)} backbones, their names beginning with "
@@ -137,22 +133,14 @@ def holds_numbers(value: Any) -> bool:
 
 
 def recognise(state: State) -> Names:
-    """Whose names these are.
-
-    Raises:
-        WeightsError: nobody's.
-    """
+    """Whose names these are; ours, unless something tells otherwise."""
     if "embeddings.cls_token" in state:
         return huggingface_names
     if {"reg_token", "blocks.0.gamma_1", "blocks.0.attn.q_bias"} & state.keys() or (
         "cls_token" in state and not {"mask_token", "rope_embed.periods"} & state.keys()
     ):
         return timm_names
-    if "cls_token" in state:
-        return meta_names
-    raise WeightsError(
-        f"these weights hold no DINOv3 ViT: their {len(state)} entries are named {first_few(state)}"
-    )
+    return meta_names
 
 
 def shape_in(state: State, names: Names, key: str) -> tuple[int, ...] | None:
@@ -171,7 +159,7 @@ def pieces(own: State, names: Names) -> Iterator[tuple[str, Tensor]]:
 
 
 def fill(own: State, state: State, names: Names, what: str) -> None:
-    """Copy their weights into ours, in place; what they do not store stays as it is.
+    """Copy their weights, which `check` accepts, into ours, in place; what they do not store stays.
 
     Args:
         own: `state_dict()` of our model, with start values.
@@ -180,10 +168,8 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
         what: the architecture, for the message.
 
     Raises:
-        WeightsError: naming every missing, unexpected or misshapen entry, by their names, and those
-            that hold NaN or infinity, of which no feature would be a number.
+        WeightsError: some hold NaN or infinity, so that no feature would be a number.
     """
-    check(own, state, names, what)
     broken = []
     for part, piece in pieces(own, names):
         if part == ZEROS:
@@ -200,24 +186,25 @@ def fill(own: State, state: State, names: Names, what: str) -> None:
 
 
 def check(own: State, state: State, names: Names, what: str) -> None:
-    """Names and shapes must agree exactly, and numbers be real ones; see `fill`."""
+    """Raise WeightsError unless names and shapes agree exactly, and numbers are real ones; it names
+    every missing, unexpected or misshapen entry, by their names. Arguments as for `fill`."""
     expected = {part: list(piece.shape) for part, piece in pieces(own, names) if part != ZEROS}
+    both = [(key, state[key], shape) for key, shape in expected.items() if key in state]
     mistakes = {
         "missing": [key for key in expected if key not in state],
         "unexpected": [key for key in state if key not in expected],
         "of the wrong shape": [
-            f"{key} {list(state[key].shape)} instead of {shape}"
-            for key, shape in expected.items()
-            if key in state and list(state[key].shape) != shape
+            f"{key} {list(x.shape)} instead of {shape}"
+            for key, x, shape in both
+            if list(x.shape) != shape
         ],
         "not of real numbers": [
-            f"{key} ({state[key].dtype})".replace("torch.", "")
-            for key in expected
-            if key in state and not state[key].is_floating_point()
+            f"{key} ({x.dtype})".replace("torch.", "")
+            for key, x, _ in both
+            if not x.is_floating_point()
         ],
     }
-    found = [f"{len(keys)} {kind}: {first_few(keys)}" for kind, keys in mistakes.items() if keys]
-    if found:
+    if found := [f"{len(x)} {kind}: {first_few(x)}" for kind, x in mistakes.items() if x]:
         raise WeightsError(f"these weights do not fit {what}; {'; '.join(found)}")
 
 

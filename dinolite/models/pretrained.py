@@ -13,7 +13,9 @@ import math
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.layers.ffn_layers import SwiGLUFFN
 from dinolite.models import keymaps
 from dinolite.models.keymaps import Names, State, WeightsError, meta_names, shape_in
-from dinolite.models.vision_transformer import SIZES, DinoVisionTransformer, build_backbone
+from dinolite.models.vision_transformer import DinoVisionTransformer, build_backbone, complete
 from dinolite.parallel import is_main
 
 OWN_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
@@ -55,10 +57,9 @@ def load(
     `pixel_std` are those of the pictures that it was trained with.
 
     Args:
-        name_or_path: a .safetensors, .pth, .pt, .bin or .ckpt file (ours, Meta's, timm's, Hugging
-            Face's or Lightning's; of a larger model or a checkpoint, its backbone), the folder of a
-            run, of one of its checkpoints or of a hub, a name in `data/weights`, or a released name
-            such as vit_small_patch16_dinov3_qkvb, which is downloaded once.
+        name_or_path: a file (ours, Meta's, timm's, Hugging Face's or Lightning's; of more than a
+            backbone, that part), the folder of a run, of a checkpoint or of a hub, a name in
+            `data/weights`, or a released name, whose file is downloaded once.
         allow_network: may it be downloaded? Without, only what was downloaded before is used.
         known: settings that are right where weights of others leave no trace of theirs.
 
@@ -67,14 +68,12 @@ def load(
             nothing says which of several models it is.
     """
     name, path = str(name_or_path), Path(name_or_path)
-    if (path / CONTENTS).is_file():
-        return load_from_checkpoint(path, known)
     own = OWN_WEIGHTS / f"{name}.safetensors"
-    if path.is_dir():
+    if path.is_dir() and not (path / CONTENTS).is_file():
         path = file_in(path)
-    if not path.is_file() and own.is_file():
+    if not path.exists() and own.is_file():
         path = own
-    if path.is_file():
+    if path.exists():
         return load_file(path, known)
     if path.suffix in SUFFIXES:
         raise WeightsError(f"there is no file {path}")
@@ -84,9 +83,10 @@ def load(
         raise WeightsError(
             f"there is no file or folder {name}, no data/weights/{own.name}, and {error}"
         ) from None
-    state = keymaps.find_backbone(read_state_dict(fetch(name, allow_network)))
+    path = fetch(name, allow_network)
+    state = keymaps.find_backbone(read_state_dict(path))
     model = build(config, state, keymaps.recognise(state), name)
-    model.pixel_mean, model.pixel_std = pixel_statistics(Path(name), {})
+    model.pixel_mean, model.pixel_std = pixel_statistics(path, {})
     return model
 
 
@@ -95,75 +95,68 @@ def file_in(folder: Path) -> Path:
     places = [folder, *folder.glob("snapshots/*")]
     files = [place / name for place in places for name in (TEACHER, *SNAPSHOT)]
     found = [file for file in files if file.is_file()]
+    if not found:
+        raise WeightsError(
+            f"{folder} has no {TEACHER}; a run writes it at its end; nor has it {SNAPSHOT[0]}, as "
+            "folders of a hub do: for other weights, name the file itself"
+        )
     if len({file.parent for file in found}) > 1:
-        shown = keymaps.first_few(sorted(str(file) for file in found))
+        shown = keymaps.first_few(sorted(map(str, found)))
         raise WeightsError(f"{folder} has weights in several places ({shown}): name one of them")
-    if found:
-        return found[0]
-    raise WeightsError(
-        f"{folder} has no {TEACHER}; a run writes it at its end; nor has it {SNAPSHOT[0]}, as "
-        "folders of a hub do: for other weights, name the file itself"
-    )
+    return found[0]
 
 
-def load_file(path: Path, known: StudentConfig | None = None) -> DinoVisionTransformer:
-    """A backbone from a file of any layout; see `load`."""
-    words = read_metadata(path)
-    ours = "config" in words  # in other headers the same words mean other things
-    model = load_published(path) if ours else load_foreign(path, known)
-    model.pixel_mean, model.pixel_std = pixel_statistics(path, words if ours else {})
-    return model
-
-
-def load_published(path: Path) -> DinoVisionTransformer:
-    """A backbone from a file that dinolite wrote, with its settings in its header, as float32, in
-    eval mode.
-
-    Raises WeightsError if the file is not one of ours, or does not fit its own settings.
-    """
+def load_file(path: Path, known: StudentConfig | None) -> DinoVisionTransformer:
+    """A backbone from a file of any layout, or from a checkpoint; see `load`."""
+    if (path / CONTENTS).is_file():
+        tensors, words = read_checkpoint(path)
+    else:
+        tensors, words = read_state_dict(path), read_metadata(path)
+    ours = "config" in words
     try:
-        config = StudentConfig.model_validate_json(read_metadata(path).get("config", ""))
+        state = keymaps.find_backbone(tensors)
+        names = keymaps.recognise(state)
+        if ours:
+            config = StudentConfig.model_validate_json(words["config"])
+        else:
+            config = infer_architecture(state, names)
     except ValidationError as error:
         raise WeightsError(
             f"{path} holds no settings that dinolite understands: {one_line(error)}"
         ) from None
-    state = keymaps.find_backbone(read_state_dict(path))
-    try:
-        names = keymaps.recognise(state)
-    except WeightsError:
-        names = meta_names  # what is missing is told below
-    try:
-        return build(config, state, names, f"the settings in {path}")
-    except (RuntimeError, TypeError) as error:  # sizes that no tensor can have
-        raise WeightsError(f"{path} holds settings that cannot be built: {error}") from None
-
-
-def load_foreign(
-    path: Path, known: StudentConfig | None = None, tensors: State | None = None
-) -> DinoVisionTransformer:
-    """A backbone from a file of others, or from its `tensors`. What shapes do not tell is taken
-    from `config.json` beside it, or `known`, or known where the shapes are of a released model.
-
-    Raises:
-        WeightsError: it is not known, or the file cannot be read or is that of another model.
-    """
-    place, what = path.parent / CONFIG, f"the model in {path}"
-    tensors = read_state_dict(path) if tensors is None else tensors
-    try:
-        state = keymaps.find_backbone(tensors)
-        names = keymaps.recognise(state)
-        guess = infer_architecture(state, names)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
-    said = settings_beside(place, names)
-    if known is not None:
-        said = {name: getattr(known, name) for name in unseen(state, names)} | said
+    if ours:
+        model = build(config, state, names, f"the settings in {path}")
+    else:
+        model = build_foreign(config, state, names, path, known)
+    # In headers of others the same words mean other things.
+    model.pixel_mean, model.pixel_std = pixel_statistics(path, words if ours else {})
+    return model
+
+
+def build_foreign(
+    guess: StudentConfig, state: State, names: Names, path: Path, known: StudentConfig | None
+) -> DinoVisionTransformer:
+    """A backbone from the weights of others. What shapes do not tell is taken from `config.json`
+    beside them, or `known`, or known where the shapes are of a released model.
+
+    Raises:
+        WeightsError: nothing tells it, or the weights are those of another model.
+    """
+    place, what, silent = path.parent / CONFIG, f"the model in {path}", unseen(state, names)
     try:
-        config = StudentConfig(**{**guess.model_dump(), **said})
+        said = settings_beside(place, names)
+    except (TypeError, AttributeError) as error:  # a list where a number was expected
+        raise WeightsError(f"{place} has settings of another kind: {error}") from None
+    if known is not None:
+        said = known.model_dump(include=set(silent)) | said
+    try:
+        config = StudentConfig(**guess.model_dump() | said)
     except ValidationError as error:
         raise WeightsError(f"{place}: {one_line(error)}") from None
     model = build(config, state, names, f"{what} as {place} describes it" if said else what)
-    silent = [name for name in unseen(state, names) if name not in said]
+    silent = [name for name in silent if name not in said]
     if silent and not is_released(guess):
         example = json.dumps({name: getattr(guess, name) for name in silent})
         raise WeightsError(
@@ -173,29 +166,18 @@ def load_foreign(
     return model
 
 
-def load_from_checkpoint(place: Path, known: StudentConfig | None) -> DinoVisionTransformer:
-    """The teacher's backbone in a checkpoint of a run, or of the official code's, which has no
-    `meta.json` with the settings.
-
-    Raises WeightsError if the checkpoint cannot be read, or holds no teacher.
-    """
+def read_checkpoint(place: Path) -> tuple[State, dict[str, str]]:
+    """The teacher's backbone in a checkpoint of a run, and its settings as in the header of a file;
+    the official code's checkpoints have none."""
     try:
         state = read_teacher(place, "backbone")
         meta = read_meta(place) if (place / META).is_file() else {}
     except (CheckpointError, ValueError) as error:
         raise WeightsError(f"{place}: {error}") from None
     if "settings" not in meta:
-        return load_foreign(place, known, state)
-    config, found = StudentConfig(**meta["settings"]["student"]), keymaps.find_backbone(state)
-    model = build(config, found, meta_names, f"the settings in {place}")
-    words = {"settings": json.dumps(meta["settings"])}
-    model.pixel_mean, model.pixel_std = pixel_statistics(place, words)
-    return model
-
-
-def toml(value: Any) -> str:
-    """A value as one writes it after `student.NAME =`."""
-    return "none" if value is None else json.dumps(value)
+        return state, {}
+    settings = meta["settings"]
+    return state, {"settings": json.dumps(settings), "config": json.dumps(settings["student"])}
 
 
 def one_line(error: ValidationError) -> str:
@@ -203,42 +185,31 @@ def one_line(error: ValidationError) -> str:
     return "; ".join(explain(error, StudentConfig, "config"))
 
 
-def from_meta(name: str | StudentConfig, state_dict: Mapping[str, Any]) -> DinoVisionTransformer:
-    """Meta's weights: a released backbone, or the teacher of a training checkpoint.
+def from_names(
+    names: Names, name: str | StudentConfig, state_dict: Mapping[str, Any]
+) -> DinoVisionTransformer:
+    """Weights under the names of Meta, timm or transformers: a backbone, or a file around one.
 
     Args:
         name: of a released model (see `architecture`), or the settings of another one.
-        state_dict: official names; the stored (rounded) RoPE periods are used, not recomputed.
+        state_dict: RoPE periods that it has (rounded, in Meta's) are used, not recomputed; a mask
+            token that it lacks is zero.
 
     Raises:
         WeightsError: naming every missing, unexpected or misshapen entry.
     """
-    return with_names(name, state_dict, keymaps.meta_names)
-
-
-def from_timm(name: str | StudentConfig, state_dict: Mapping[str, Any]) -> DinoVisionTransformer:
-    """timm's weights: no mask token (here zero), no RoPE periods (computed). See `from_meta`."""
-    return with_names(name, state_dict, keymaps.timm_names)
-
-
-def from_huggingface(
-    name: str | StudentConfig, state_dict: Mapping[str, Any]
-) -> DinoVisionTransformer:
-    """Weights of transformers' DINOv3ViTModel, old or new names. See `from_meta`."""
-    return with_names(name, state_dict, keymaps.huggingface_names)
-
-
-def with_names(
-    name: str | StudentConfig, state_dict: Mapping[str, Any], names: Names
-) -> DinoVisionTransformer:
-    """A model of a known architecture from weights under known names."""
     config, what = (architecture(name), name) if isinstance(name, str) else (name, "these settings")
     return build(config, keymaps.find_backbone(state_dict), names, what)
 
 
+from_meta = partial(from_names, keymaps.meta_names)
+from_timm = partial(from_names, keymaps.timm_names)
+from_huggingface = partial(from_names, keymaps.huggingface_names)
+
+
 def build(config: StudentConfig, state: State, names: Names, what: str) -> DinoVisionTransformer:
     """The model that `config` describes, filled with a state dict, in eval mode."""
-    model = skeleton(config, state, names).to_empty(device="cpu")
+    model = skeleton(config, state, names, what).to_empty(device="cpu")
     model.rope_embed.reset_parameters()
     nn.init.zeros_(model.mask_token)
     for module in model.modules():
@@ -248,28 +219,29 @@ def build(config: StudentConfig, state: State, names: Names, what: str) -> DinoV
     return model.eval()
 
 
-def skeleton(config: StudentConfig, state: State, names: Names) -> DinoVisionTransformer:
-    """The model that `config` describes, without memory for its numbers.
+def skeleton(config: StudentConfig, state: State, names: Names, what: str) -> DinoVisionTransformer:
+    """The model that `config` describes, without memory for its numbers. The norm for local crops
+    is of use in training only; there is one if the weights have it.
 
-    The norm for local crops is of use in training only; there is one if the weights have it.
+    Raises:
+        WeightsError: there is no such model, or it is not that of these weights.
     """
-    local = keymaps.shape_in(state, names, "local_cls_norm.weight") is not None
+    local = keymaps.shape_in(state, names, f"{LOCAL}weight") is not None
     config = config.model_copy(update={"untie_global_and_local_cls_norm": local})
     try:
         with torch.device("meta"):  # draws no random numbers either
-            return build_backbone(config, teacher=True)
-    except ValueError as error:
-        raise WeightsError(f"no model has such settings: {error}") from None
+            model = build_backbone(config, teacher=True)
+    except (ValueError, RuntimeError, TypeError) as error:  # sizes that no tensor can have, too
+        raise WeightsError(f"{what} cannot be built: {error}") from None
+    keymaps.check(model.state_dict(), state, names, what)
+    return model
 
 
 def start_from(backbone: DinoVisionTransformer, name_or_path: str) -> None:
     """Fill the backbone of a run with other weights, in place; see `load` for what they may be.
 
-    A norm for local crops that the weights lack starts as a copy of the one that did its work, one
-    that the backbone lacks is left out: outside of training it changes nothing.
-
-    Raises:
-        WeightsError: they do not fit; the message names the settings that would make them fit.
+    A norm for local crops that they lack starts as a copy of the one that did its work; one that
+    the backbone lacks is left out. WeightsError names the settings that would make them fit.
     """
     source = load(name_or_path, known=settings_of(backbone))
     if wrong := differences(source, backbone):
@@ -292,13 +264,18 @@ def differences(source: DinoVisionTransformer, backbone: DinoVisionTransformer) 
     """The settings of a student that keep it from going on with the weights of another."""
     shapes = [infer_architecture(model.state_dict()).model_dump() for model in (source, backbone)]
     names = {name for name in shapes[0] if shapes[0][name] != shapes[1][name]} | set(SILENT)
-    names |= {"ffn_layer", "ffn_ratio"} if names & {"ffn_layer", "ffn_ratio"} else set()
+    names |= FFN if names & FFN else set()
     theirs, ours = settings_of(source).model_dump(), settings_of(backbone).model_dump()
     return [
         f"student.{name} = {toml(value)} (now {toml(ours[name])})"
         for name, value in theirs.items()
         if name in names - {"untie_global_and_local_cls_norm"} and value != ours[name]
     ]
+
+
+def toml(value: Any) -> str:
+    """A value as one writes it after `student.NAME =`."""
+    return "none" if value is None else json.dumps(value)
 
 
 PLUS = {"ffn_layer": "swiglu", "ffn_ratio": 6.0}
@@ -324,33 +301,43 @@ CONFIG, PIXELS = "config.json", "preprocessor_config.json"  # beside weights, in
 SATELLITE: tuple[Rgb, Rgb] = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))  # SAT-493M
 SILENT = ("norm_layer", "pos_embed_rope_normalize_coords")  # leave no trace in our own weights
 LOCAL = "local_cls_norm."
+FFN = {"ffn_layer", "ffn_ratio"}  # which of them must change, only both can tell
 EPS = {1e-5: "layernormbf16", 1e-6: "layernorm"}
+TOLD = ("embed_dim", "depth", "num_heads", "pos_embed_rope_base")  # by config.json of others
+HUGGINGFACE = {  # names of settings in a DINOv3ViTConfig
+    "embed_dim": "hidden_size",
+    "depth": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "pos_embed_rope_base": "rope_theta",
+    "pos_embed_rope_rescale_coords": "pos_embed_rescale",
+    "in_chans": "num_channels",
+    "patch_size": "patch_size",
+    "n_storage_tokens": "num_register_tokens",
+    "proj_bias": "proj_bias",
+    "ffn_bias": "mlp_bias",
+}
 TIMM_ARGUMENTS = re.compile(  # those that are understood, show in shapes, or change no feature
     r"embed_dim|depth|num_heads|rope_temperature|patch_size|in_chans|mlp_ratio|qkv_bias|init_values|"
     r"swiglu_\w+|num_reg_tokens|num_classes|global_pool|(dynamic_)?img_size|drop_(path_)?rate"
 )
 META_NAME = re.compile(r"dinov3_(vit(?!t)\w+)")
 HUGGINGFACE_NAME = re.compile(r"facebook/dinov3-(vit\w+)-pretrain-\w+")
-TIMM_NAME = re.compile(r"vit_([a-z0-9]+)(_plus)?_patch16_dinov3(_qkvb)?(\.\w+)?")
+TIMM_NAME = re.compile(r"vit_([a-z0-9]+)(?:_(plus))?_patch16_dinov3(_qkvb)?(\.\w+)?")
 
 
 def architecture(name: str) -> StudentConfig:
-    """The settings of a released backbone, by its name at Meta, Hugging Face or timm.
-
-    timm's names without `_qkvb` mean no bias of q and v (it is zero in Meta's distilled models).
+    """The settings of a released backbone, by its name at Meta, Hugging Face or timm, whose names
+    without `_qkvb` mean no bias of q and v (it is zero in Meta's distilled models).
 
     Raises:
         WeightsError: no such name.
     """
-    changes: dict[str, Any] = {}
+    key, changes = "", {}
     if match := META_NAME.fullmatch(name) or HUGGINGFACE_NAME.fullmatch(name):
         key = match[1]
     elif match := TIMM_NAME.fullmatch(name.removeprefix("timm/")):
         size = match[1] if match[1] == "7b" else match[1][0]
-        key = f"vit{size}16{'plus' if match[2] else ''}"
-        changes["qkv_bias"] = match[3] is not None
-    else:
-        key = ""
+        key, changes = f"vit{size}16{match[2] or ''}", {"qkv_bias": match[3] is not None}
     if key not in RELEASED:
         meta = [n for k in RELEASED if META_NAME.fullmatch(n := f"dinov3_{k}")]
         raise WeightsError(
@@ -362,8 +349,7 @@ def architecture(name: str) -> StudentConfig:
 
 def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig:
     """The settings that a state dict was made with, read from its shapes. What leaves no trace
-    there (see `unseen`) is taken as in the released models.
-    """
+    there (see `unseen`) is taken as in the released models. WeightsError if it is none of a ViT."""
 
     def shape(key: str) -> tuple[int, ...]:
         return shape_in(state, names, key) or ()
@@ -371,14 +357,15 @@ def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig
     patches, tokens = shape("patch_embed.proj.weight"), shape("storage_tokens")
     depth = next(i for i in range(len(state) + 1) if not shape(f"blocks.{i}.norm1.weight"))
     if len(patches) != 4 or not depth:
-        raise WeightsError("these weights hold no DINOv3 ViT: patch_embed or blocks are missing")
+        shown = f"their {len(state)} entries are named {keymaps.first_few(state)}"
+        raise WeightsError(f"these weights hold no DINOv3 ViT: {shown}")
     dim, periods = patches[0], shape("rope_embed.periods")
     head_dim = 4 * periods[0] if periods else 64 if dim < 4096 else 128
     mlp = "blocks.0.mlp.w1" if (gated := shape("blocks.0.mlp.w1.weight")) else "blocks.0.mlp.fc1"
     hidden = gated[0] * 3 // 2 if gated else (shape(f"{mlp}.weight") or (4 * dim,))[0]
     ratio, qkv_bias = hidden / dim, bool(shape("blocks.0.attn.qkv.bias"))
     masked = not qkv_bias or bool(shape(mask := "blocks.0.attn.qkv.bias_mask")) or not names(mask)
-    inferred = {
+    inferred: dict[str, Any] = {
         "embed_dim": dim,
         "depth": depth,
         "num_heads": max(dim // head_dim, 1),
@@ -400,42 +387,43 @@ def infer_architecture(state: State, names: Names = meta_names) -> StudentConfig
 
 
 def unseen(state: State, names: Names) -> list[str]:
-    """The settings that change features and leave no trace in the shapes of these weights: heads
-    and periods where no periods are stored, eps of the norms, and how positions are scaled."""
-    stored = shape_in(state, names, "rope_embed.periods") is not None
+    """The settings that change features and leave no trace in the shapes of these weights."""
+    stored, bias = (shape_in(state, names, key) for key in ("rope_embed.periods", "norm.bias"))
     hidden = [] if stored else ["num_heads", "pos_embed_rope_base"]
-    hidden += ["norm_layer"] if shape_in(state, names, "norm.bias") is not None else []
-    return [*hidden, "pos_embed_rope_normalize_coords"]
+    return [*hidden, *(["norm_layer"] if bias else []), "pos_embed_rope_normalize_coords"]
 
 
 def is_released(config: StudentConfig) -> bool:
     """Are these inferred settings those of a released backbone, so that the rest is known, too?"""
     found = config.model_dump(exclude={"arch", "qkv_bias", "untie_global_and_local_cls_norm"})
     for settings in RELEASED.values():
-        known = StudentConfig(**COMMON | settings).model_dump()
-        known |= {k: v for k, v in SIZES[known["arch"]]._asdict().items() if known[k] is None}
-        known["ffn_layer"] = re.sub(r"\d+$", "", known["ffn_layer"])  # alignment shows in the width
-        if all(known[name] == value for name, value in found.items()):
+        known = complete(StudentConfig(**COMMON | settings)).model_dump()
+        known["ffn_layer"] = known["ffn_layer"].rstrip("0123456789")  # alignment: in the width
+        if found.items() <= known.items():
             return True
     return False
 
 
 def settings_beside(place: Path, names: Names) -> dict[str, Any]:
     """What `config.json` beside weights says: settings of `StudentConfig`, or, for weights under
-    their names, those of transformers or of timm; nothing if there is none, or it is about others.
-
-    Raises:
-        WeightsError: it cannot be read, or asks for what dinolite's backbone does not do.
-    """
+    their names, those of transformers or of timm, where defaults hold for what is left out; nothing
+    if there is none, or it is about others. WeightsError if it asks for what is not here."""
     said = read_json(place)
-    try:
-        if said.get("model_type") == "dinov3_vit":
-            return huggingface_settings(said, place) if names is keymaps.huggingface_names else {}
-        if "architecture" in said:
-            return timm_settings(said, place) if names is keymaps.timm_names else {}
-    except (TypeError, AttributeError) as error:  # a list where a number was expected
-        raise WeightsError(f"{place} has settings of another kind: {error}") from None
-    return said if said.keys() <= StudentConfig.model_fields.keys() else {}
+    if said.get("model_type") == "dinov3_vit":
+        if names is not keymaps.huggingface_names:
+            return {}
+        given, terms, known = said, HUGGINGFACE, architecture("dinov3_vits16")  # its defaults
+        norm = huggingface_norm(said, place)
+    elif "architecture" in said:
+        if names is not keymaps.timm_names:
+            return {}
+        given, terms = said.get("model_args") or {}, {"pos_embed_rope_base": "rope_temperature"}
+        known = timm_architecture(str(said["architecture"]), given, place)
+        norm = known.norm_layer
+    else:
+        return said if said.keys() <= StudentConfig.model_fields.keys() else {}
+    told = {k: given.get(terms.get(k, k), getattr(complete(known), k)) for k in TOLD}
+    return told | {"norm_layer": norm, "pos_embed_rope_normalize_coords": "separate"}
 
 
 def read_json(place: Path) -> dict[str, Any]:
@@ -447,58 +435,37 @@ def read_json(place: Path) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def huggingface_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
-    """What a DINOv3ViTConfig says of things that do not show in shapes, and which sizes it is for;
-    where it is silent, its defaults hold."""
-    act, eps = said.get("hidden_act", "gelu"), said.get("layer_norm_eps", 1e-5)
-    if act != (needed := "silu" if said.get("use_gated_mlp") else "gelu"):
-        raise WeightsError(f"{place}: hidden_act = {act!r}; dinolite has {needed!r} there")
-    if said.get("key_bias"):
-        raise WeightsError(f"{place}: key_bias = true; dinolite reads models without it")
-    if eps not in EPS:
-        allowed = " or ".join(map(str, EPS))
-        raise WeightsError(f"{place}: layer_norm_eps = {eps}; dinolite has {allowed}")
-    return {
-        "embed_dim": said.get("hidden_size", 384),
-        "depth": said.get("num_hidden_layers", 12),
-        "num_heads": said.get("num_attention_heads", 6),
-        "norm_layer": EPS[eps],
-        "pos_embed_rope_base": said.get("rope_theta", 100.0),
-        "pos_embed_rope_normalize_coords": "separate",
-    }
+def huggingface_norm(said: Mapping[str, Any], place: Path) -> str:
+    """The norm that a DINOv3ViTConfig asks for; WeightsError if it asks for what is not here."""
+    act = "silu" if said.get("use_gated_mlp") else "gelu"
+    for name, default, allowed in (
+        ("hidden_act", "gelu", [act]),
+        ("key_bias", False, [False]),
+        ("layer_norm_eps", 1e-5, list(EPS)),
+    ):
+        if (value := said.get(name, default)) not in allowed:
+            here = " or ".join(map(toml, allowed))
+            raise WeightsError(f"{place}: {name} = {toml(value)}; dinolite has {here}")
+    return EPS[said.get("layer_norm_eps", 1e-5)]
 
 
-def timm_settings(said: Mapping[str, Any], place: Path) -> dict[str, Any]:
-    """The same of timm's architecture and of the arguments that change it."""
-    try:
-        known = architecture(str(said["architecture"]))
-    except WeightsError as error:
-        raise WeightsError(f"{place}: {error}") from None
-    size, changes = SIZES[known.arch], said.get("model_args") or {}
+def timm_architecture(name: str, changes: Mapping[str, Any], place: Path) -> StudentConfig:
+    """The model that timm's settings start from; WeightsError if they ask for what is not here."""
     if strange := [name for name in changes if not TIMM_ARGUMENTS.fullmatch(name)]:
         names = keymaps.first_few(strange)
         raise WeightsError(f"{place}: model_args has {names}, which dinolite's backbone has not")
-    return {
-        "embed_dim": changes.get("embed_dim", size.embed_dim),
-        "depth": changes.get("depth", size.depth),
-        "num_heads": changes.get("num_heads", size.num_heads),
-        "norm_layer": known.norm_layer,
-        "pos_embed_rope_base": changes.get("rope_temperature", known.pos_embed_rope_base),
-        "pos_embed_rope_normalize_coords": known.pos_embed_rope_normalize_coords,
-    }
+    try:
+        return architecture(name)
+    except WeightsError as error:
+        raise WeightsError(f"{place}: {error}") from None
 
 
 def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
     """Mean and standard deviation of the colours that weights were trained with, as the header of
-    the file or a file beside it tells, or its name (SAT-493M); else those of ImageNet.
-
-    Raises:
-        WeightsError: what is said there makes no sense.
-    """
+    the file or a file beside it tells, or its name (SAT-493M); else those of ImageNet."""
+    kept = ("rgb_mean", "rgb_std", "settings")
     try:
-        head = {
-            k: json.loads(v) for k, v in words.items() if k in ("rgb_mean", "rgb_std", "settings")
-        }
+        head = {name: json.loads(words[name]) for name in kept if name in words}
         for said, mean, std in (
             (head, "rgb_mean", "rgb_std"),
             (head.get("settings", {}).get("crops", {}), "rgb_mean", "rgb_std"),  # of a run
@@ -506,12 +473,11 @@ def pixel_statistics(path: Path, words: Mapping[str, str]) -> tuple[Rgb, Rgb]:
             (read_json(path.parent / CONFIG).get("pretrained_cfg", {}), "mean", "std"),  # timm
         ):
             if mean in said and std in said and len(said[mean]) == len(said[std]) == 3:
-                r, g, b, *spread = map(float, [*said[mean], *said[std]])
-                if not (
-                    0 <= min(r, g, b) <= max(r, g, b) <= 1 and all(0 < s < 1e9 for s in spread)
-                ):
-                    raise ValueError(f"{said[mean]}, {said[std]}; pictures are from 0 to 1")
-                return (r, g, b), (spread[0], spread[1], spread[2])
+                colours: Any = tuple(tuple(map(float, said[key])) for key in (mean, std))
+                middle, spread = colours
+                if not all(0 <= m <= 1 and 0 < s < 1e9 for m, s in zip(*colours, strict=True)):
+                    raise ValueError(f"{middle}, {spread}; pictures are from 0 to 1")
+                return colours
     except (ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: the mean of its colours cannot be read: {error}") from None
     names = [m[0] for part in path.parts[::-1] if (m := re.search("sat493m|lvd1689m", part))]
@@ -529,21 +495,15 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     if path.suffix == ".json":
         return read_parts(path)
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file as load_safetensors
-
-        try:
-            tensors = load_safetensors(path)
-            words = read_metadata(path)
-            if SUM in words and digest(tensors, words) != words[SUM]:
-                raise WeightsError(f"{path} is damaged: it does not fit its checksum")
-            return tensors
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+        with opened(path) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            words = file.metadata() or {}
+        if SUM in words and digest(tensors, words) != words[SUM]:
+            raise WeightsError(f"{path} is damaged: it does not fit its checksum")
+        return tensors
     if path.suffix not in SUFFIXES:
-        raise WeightsError(
-            f"{path}: weights are files ending in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        )
+        endings = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise WeightsError(f"{path}: weights are files ending in {endings}")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # options, in many files
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -573,11 +533,18 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The texts in the header of a safetensors file; none for other files."""
     if path.suffix != ".safetensors":
         return {}
+    with opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file; WeightsError if it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
 
@@ -600,50 +567,37 @@ def save_backbone(
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a backbone and its settings to a safetensors file that anyone can read.
-
-    The header of the file holds the settings as JSON under "config", beside `metadata`. What was at
-    `path` stays as it is until the new file is whole.
+    """Write a backbone and its settings (JSON in the header, under "config") to a safetensors file
+    that anyone can read.
 
     Args:
-        model_or_state: a backbone, or its state dict.
+        model_or_state: a backbone, also one that was compiled or wrapped, or its state dict.
         config: the settings that build it.
         path: ends in .safetensors; its folder exists.
-        metadata: further texts.
-        dtype: of the stored weights, such as torch.float16 for half the size (RoPE periods, whose
-            rounding would show, stay float32); None = as they are.
+        metadata: further texts for the header.
+        dtype: of the stored weights, such as torch.float16; None = as they are. RoPE periods, whose
+            rounding would show, stay float32.
 
     Raises:
         WeightsError: the weights are not those of a backbone with these settings.
-        OSError: it could not be written.
+        OSError: it could not be written; what was at `path` is as it was.
     """
-    state = model_or_state if isinstance(model_or_state, Mapping) else model_or_state.state_dict()
-    state = {keymaps.plain_name(key): value for key, value in state.items()}  # if it was compiled
-    model = backbone_in(model_or_state)
-    check_settings(config, state, model)
+    if isinstance(model_or_state, Mapping):
+        state, model = model_or_state, None
+    else:
+        state, inside = model_or_state.state_dict(), model_or_state.modules()
+        model = next((m for m in inside if isinstance(m, DinoVisionTransformer)), None)
+    state = {keymaps.plain_name(key): value for key, value in state.items()}
+    own = skeleton(config, state, meta_names, "the given settings")
+    for name in SILENT:
+        here, said = getattr((model or own).architecture, name), getattr(own.architecture, name)
+        if here != said:
+            raise WeightsError(f"the given settings have {name} = {said}, the model has {here}")
     tensors = {
         key: value.detach().to("cpu", torch.float32 if "periods" in key else dtype).contiguous()
         for key, value in state.items()
     }
     write_safetensors(tensors, Path(path), header_of(model, config, metadata or {}))
-
-
-def check_settings(
-    config: StudentConfig, state: State, model: DinoVisionTransformer | None
-) -> None:
-    """Raise WeightsError unless these settings build a model for these weights, and this one."""
-    own = skeleton(config, state, meta_names)
-    keymaps.check(own.state_dict(), state, meta_names, "the given settings")
-    for name in SILENT:
-        here, said = getattr((model or own).architecture, name), getattr(own.architecture, name)
-        if here != said:
-            raise WeightsError(f"the given settings have {name} = {said}, the model has {here}")
-
-
-def backbone_in(model: nn.Module | State) -> DinoVisionTransformer | None:
-    """The backbone itself, where torch.compile or DDP wraps it; None for a state dict."""
-    inside = [] if isinstance(model, Mapping) else model.modules()
-    return next((m for m in inside if isinstance(m, DinoVisionTransformer)), None)
 
 
 def header_of(
@@ -660,7 +614,7 @@ def header_of(
 def write_safetensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
 ) -> None:
-    """Write beside `path`, then move there: what was there stays until the new file is whole.
+    """Write with a checksum in the header; what was at `path` stays until the new file is whole.
 
     Raises:
         WeightsError: `path` does not end in .safetensors, or the file could not be read again.
@@ -687,25 +641,15 @@ def settings_of(model: DinoVisionTransformer) -> StudentConfig:
 
 
 def to_timm(model: DinoVisionTransformer) -> dict[str, Tensor]:
-    """The weights for timm's model of the same settings; load them there with strict=True. A file
-    of them should tell the settings: see `save_timm`.
-
-    timm computes its RoPE periods, so features differ a little where ours were stored rounded.
-
-    Raises:
-        WeightsError: timm has no place for something that changes the features.
-    """
+    """The weights for timm's model of the same settings, whose features differ a little where RoPE
+    periods were stored rounded: it computes them. WeightsError: see `check_rope`, `from_ours`."""
     check_rope(model, "timm")
     return keymaps.from_ours(model.state_dict(), keymaps.timm_names, "timm")
 
 
 def to_huggingface(model: DinoVisionTransformer) -> dict[str, Tensor]:
-    """The weights for transformers' DINOv3ViTModel (5 or later) of the same settings, for its
-    load_state_dict. A folder for from_pretrained, with the settings: see `save_huggingface`.
-
-    Raises:
-        WeightsError: transformers has no place for something that changes the features.
-    """
+    """The weights for `load_state_dict` of transformers' DINOv3ViTModel (5 or later) of the same
+    settings. WeightsError: see `check_rope`, `from_ours`."""
     check_rope(model, "transformers")
     if model.architecture.norm_layer == "rmsnorm":
         raise WeightsError("transformers has no place for norm_layer = rmsnorm")
@@ -719,44 +663,31 @@ def to_huggingface(model: DinoVisionTransformer) -> dict[str, Tensor]:
 
 
 def check_rope(model: DinoVisionTransformer, whose: str) -> None:
-    """Others compute positions from a base, on axes that are scaled separately.
-
-    Raises:
-        WeightsError: this model does something else.
-    """
-    a = model.architecture
-    if a.pos_embed_rope_normalize_coords != "separate" or a.pos_embed_rope_base is None:
-        raise WeightsError(
-            f"{whose} has no place for pos_embed_rope_normalize_coords = "
-            f"{a.pos_embed_rope_normalize_coords} or periods without a base"
-        )
-    stored, computed = model.rope_embed.periods, copy.deepcopy(model.rope_embed)
+    """WeightsError unless positions come from a base and axes are scaled separately, as others do
+    it."""
+    a, computed = model.architecture, copy.deepcopy(model.rope_embed)
     computed.reset_parameters()
-    if not torch.allclose(stored, computed.periods, rtol=1e-2):  # bfloat16 rounds by 0.4 %
-        raise WeightsError(
-            f"{whose} has no place for the RoPE periods of this model, which are not those of "
-            f"pos_embed_rope_base = {a.pos_embed_rope_base}"
-        )
+    lacking = ""
+    if a.pos_embed_rope_normalize_coords != "separate":
+        lacking = f"pos_embed_rope_normalize_coords = {a.pos_embed_rope_normalize_coords}"
+    elif a.pos_embed_rope_base is None or not torch.allclose(  # bfloat16 rounds by 0.4 %
+        model.rope_embed.periods, computed.periods, rtol=1e-2
+    ):
+        base = f"pos_embed_rope_base = {a.pos_embed_rope_base}"
+        lacking = f"the RoPE periods of this model, which are not those of {base}"
+    if lacking:
+        raise WeightsError(f"{whose} has no place for {lacking}")
 
 
 def save_timm(model: DinoVisionTransformer, path: str | Path) -> None:
-    """Write a model under timm's names to a .safetensors file whose head tells its settings.
-
-    Raises:
-        WeightsError: timm has no place for something that changes the features.
-        OSError: it could not be written.
-    """
+    """A .safetensors file with timm's names and our settings in its header. Errors as for `to_timm`
+    and `save_backbone`."""
     write_safetensors(to_timm(model), Path(path), header_of(model, settings_of(model), {}))
 
 
 def save_huggingface(model: DinoVisionTransformer, folder: str | Path) -> None:
-    """Write a folder that transformers' AutoModel.from_pretrained opens: model.safetensors,
-    config.json and preprocessor_config.json.
-
-    Raises:
-        WeightsError: transformers has no place for something that changes the features.
-        OSError: it could not be written.
-    """
+    """A folder that transformers' `from_pretrained` opens: weights, config.json and
+    preprocessor_config.json. Errors as for `to_huggingface` and `save_backbone`."""
     folder, state, said = Path(folder), to_huggingface(model), huggingface_config(model)
     config = settings_of(model).model_copy(update={"layerscale": said["layerscale_value"]})
     # the names of the published files, which earlier versions read, too
@@ -776,27 +707,17 @@ def huggingface_config(model: DinoVisionTransformer) -> dict[str, Any]:
     """The settings of the same model as a DINOv3ViTConfig names them."""
     a, mlp = model.architecture, model.blocks.get_submodule("0.mlp")
     gated = isinstance(mlp, SwiGLUFFN)
-    return {
+    return {theirs: getattr(a, ours) for ours, theirs in HUGGINGFACE.items()} | {
         "model_type": "dinov3_vit",
         "architectures": ["DINOv3ViTModel"],
-        "hidden_size": a.embed_dim,
-        "num_hidden_layers": a.depth,
-        "num_attention_heads": a.num_heads,
         "intermediate_size": len(next(mlp.parameters())),
         "use_gated_mlp": gated,
         "hidden_act": "silu" if gated else "gelu",
-        "num_channels": a.in_chans,
-        "patch_size": a.patch_size,
-        "num_register_tokens": a.n_storage_tokens,
         "query_bias": a.qkv_bias,
         "key_bias": False,
         "value_bias": a.qkv_bias,
-        "proj_bias": a.proj_bias,
-        "mlp_bias": a.ffn_bias,
         "layer_norm_eps": next(eps for eps, name in EPS.items() if name == a.norm_layer),
         "layerscale_value": a.layerscale_init or 1.0,
-        "rope_theta": a.pos_embed_rope_base,
-        "pos_embed_rescale": a.pos_embed_rope_rescale_coords,
     }
 
 
@@ -808,7 +729,7 @@ def fetch(name: str, allow_network: bool) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
     repository = name if HUGGINGFACE_NAME.fullmatch(name) else timm_repository(name)
-    file = "model.safetensors"
+    file, page = SNAPSHOT[0], f"https://huggingface.co/{repository}"
     try:
         try:
             return Path(hf_hub_download(repository, file, local_files_only=True))
@@ -816,15 +737,13 @@ def fetch(name: str, allow_network: bool) -> Path:
             new = hf_hub_download(repository, file, local_files_only=not allow_network)
             return check_download(Path(new))
     except GatedRepoError:
-        raise WeightsError(
-            f"{name} is given to those who accept Meta's licence: do so at "
-            f"https://huggingface.co/{repository}, then `hf auth login`"
-        ) from None
+        licence = f"accept Meta's licence: do so at {page}, then `hf auth login`"
+        raise WeightsError(f"{name} is given to those who {licence}") from None
     except (OSError, EntryNotFoundError) as error:
         raise WeightsError(
-            f"{name} is not on this machine and could not be downloaded from "
-            f"https://huggingface.co/{repository} ({type(error).__name__}): check the network, or "
-            f"download {file} elsewhere and load it by its path"
+            f"{name} is not on this machine and could not be downloaded from {page} "
+            f"({type(error).__name__}): check the network, or download {file} elsewhere and load "
+            "it by its path"
         ) from None
 
 
@@ -834,8 +753,8 @@ def timm_repository(name: str) -> str:
 
     try:
         settings = get_pretrained_cfg(name.removeprefix("timm/"))
-    except RuntimeError as error:
-        raise WeightsError(f"timm does not offer {name}: {error}") from None
+    except RuntimeError:
+        settings = None
     if settings is None or settings.hf_hub_id is None:
         raise WeightsError(f"timm does not offer {name}")
     return settings.hf_hub_id
@@ -856,11 +775,7 @@ def fetch_meta(name: str) -> Path:
 
 def check_download(path: Path) -> Path:
     """The path, if the file has the checksum that its name promises: Hugging Face stores a large
-    file under its sha256, Meta's names end in its first eight digits.
-
-    Raises:
-        WeightsError: it has another.
-    """
+    file under its sha256, Meta's names end in its first eight digits."""
     stored, ending = path.resolve().name, re.search(r"-([0-9a-f]{8})\.pth$", path.name)
     promised = stored if re.fullmatch("[0-9a-f]{64}", stored) else ending[1] if ending else ""
     if promised and not sha256(path).startswith(promised):

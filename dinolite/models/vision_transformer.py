@@ -7,9 +7,8 @@ attention, and `models/__init__.py::build_model`; vit_tiny is none of Meta's siz
 
 import inspect
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple, SupportsIndex
 
 import torch
@@ -79,24 +78,33 @@ class DinoVisionTransformer(nn.Module):
         super().__init__()
         a = Architecture(**arguments)
         if a.depth < 1 or a.n_storage_tokens < 0:
-            raise ValueError(
-                f"depth = {a.depth} must be at least 1, n_storage_tokens = {a.n_storage_tokens} at "
-                "least 0"
-            )
+            tokens = f"n_storage_tokens = {a.n_storage_tokens}"
+            raise ValueError(f"depth = {a.depth} must be at least 1, {tokens} at least 0")
         self.architecture = a
         self.pixel_mean: Rgb = IMAGENET_MEAN  # of the pictures it was trained with
         self.pixel_std: Rgb = IMAGENET_STD
         self.embed_dim, self.n_blocks, self.num_heads = a.embed_dim, a.depth, a.num_heads
         self.num_features = a.embed_dim  # its name at timm and in the official code
         self.patch_size, self.n_storage_tokens = a.patch_size, a.n_storage_tokens
-        self.make_tokens()
+        self.cls_token = nn.Parameter(torch.empty(1, 1, a.embed_dim))
+        if a.n_storage_tokens:
+            self.storage_tokens = nn.Parameter(torch.empty(1, a.n_storage_tokens, a.embed_dim))
+        self.mask_token = nn.Parameter(torch.empty(1, a.embed_dim))
         self.patch_embed = PatchEmbed(a.patch_size, a.in_chans, a.embed_dim)
         start = "pos_embed_rope_"
         rope = {k.removeprefix(start): v for k, v in vars(a).items() if k.startswith(start)}
         self.rope_embed = RopePositionEmbedding(a.embed_dim, num_heads=a.num_heads, **rope)
         norm = norm_named(a.norm_layer)
-        block = partial(
-            SelfAttentionBlock,
+        self.blocks = nn.ModuleList(self.new_block(norm) for _ in range(a.depth))
+        self.norm = norm(a.embed_dim)
+        self.cls_norm = norm(a.embed_dim) if a.untie_cls_and_patch_norms else None
+        self.local_cls_norm = norm(a.embed_dim) if a.untie_global_and_local_cls_norm else None
+        self.init_weights()
+
+    def new_block(self, norm: Callable[[int], nn.Module]) -> SelfAttentionBlock:
+        """One of the equal blocks; `init_weights` fills it."""
+        a = self.architecture
+        return SelfAttentionBlock(
             a.embed_dim,
             a.num_heads,
             ffn_layer=a.ffn_layer,
@@ -109,19 +117,6 @@ class DinoVisionTransformer(nn.Module):
             init_values=a.layerscale_init,
             drop_path=a.drop_path_rate,
         )
-        self.blocks = nn.ModuleList(block() for _ in range(a.depth))
-        self.norm = norm(a.embed_dim)
-        self.cls_norm = norm(a.embed_dim) if a.untie_cls_and_patch_norms else None
-        self.local_cls_norm = norm(a.embed_dim) if a.untie_global_and_local_cls_norm else None
-        self.init_weights()
-
-    def make_tokens(self) -> None:
-        """The learnt vectors that are not patches; `init_weights` fills them."""
-        D = self.embed_dim
-        self.cls_token = nn.Parameter(torch.empty(1, 1, D))
-        if self.n_storage_tokens:
-            self.storage_tokens = nn.Parameter(torch.empty(1, self.n_storage_tokens, D))
-        self.mask_token = nn.Parameter(torch.empty(1, D))
 
     def init_weights(self) -> None:
         """Give every parameter and buffer its start value (the official scheme)."""
@@ -288,14 +283,11 @@ class DinoVisionTransformer(nn.Module):
     def get_attention_maps(
         self, x: Float[Tensor, "B C H W"], layers: Iterable[SupportsIndex] | None = None
     ) -> list[Float[Tensor, "B h T T"]]:
-        """Attention probabilities (row = query, column = key) of some blocks.
+        """Attention probabilities (row = query, column = key), one map per block, in their order.
 
         Args:
             x: images; H and W are multiples of the patch size.
             layers: block numbers from 0, or backwards from -1, each once; None = the last.
-
-        Returns:
-            one map per block, in the order of the blocks.
 
         Raises:
             ValueError: there is no such block.
@@ -313,11 +305,8 @@ class DinoVisionTransformer(nn.Module):
 
 
 def whole(number: Any) -> int:
-    """A whole number of any kind (NumPy's, a tensor's) as an int.
-
-    Raises:
-        TypeError: it is none, or True or False.
-    """
+    """A whole number of any kind (NumPy's, a tensor's) as an int; TypeError if it is none, or True
+    or False."""
     if isinstance(number := plain(number), bool):
         raise TypeError(f"{number!r} is not a number")
     return operator.index(number)
@@ -349,11 +338,15 @@ SIZES = {
 }
 
 
+def complete(student: StudentConfig) -> StudentConfig:
+    """The same settings with the numbers of the named size where none are given."""
+    size = SIZES[student.arch]._asdict().items()
+    return student.model_copy(update={k: v for k, v in size if getattr(student, k) is None})
+
+
 def build_backbone(student: StudentConfig, *, teacher: bool = False) -> DinoVisionTransformer:
     """The backbone that `[student]` describes; a teacher is the same without stochastic depth."""
-    settings = student.model_dump(exclude={"arch", "layerscale", "resume_from_teacher_chkpt"})
-    for name, value in SIZES[student.arch]._asdict().items():
-        settings[name] = value if settings[name] is None else settings[name]
-    if teacher:
-        settings["drop_path_rate"] = 0.0
+    others = {"arch", "layerscale", "resume_from_teacher_chkpt"}
+    settings = complete(student).model_dump(exclude=others)
+    settings |= {"drop_path_rate": 0.0} if teacher else {}
     return DinoVisionTransformer(layerscale_init=student.layerscale, **settings)

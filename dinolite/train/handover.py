@@ -51,35 +51,30 @@ def with_heads(name_or_path: str) -> str | Path:
     path = Path(name_or_path)
     if (path / HANDOVER).is_file():
         return path / HANDOVER
-    found = checkpoints(path)
-    return found[-1] if found else name_or_path
+    return next(reversed(checkpoints(path)), name_or_path)
 
 
 def read_heads(source: str | Path) -> dict[str, dict[str, Tensor]]:
     """The teacher's heads in a file or a checkpoint, by name; none where there are none."""
-    path = Path(source)
+    path, state = Path(source), dict[str, Any]()
     if (path / CONTENTS).is_file():
-        state: Mapping[str, Any] = read_teacher(path, "|".join(HEADS))
-    else:
-        state = flat_names(read_state_dict(path)) if path.is_file() else {}
-    parts = [(plain_name(name).split("."), x) for name, x in state.items()]
-    if any("teacher" in part for part, _ in parts):
-        parts = [(part, x) for part, x in parts if "teacher" in part]
-    return {
-        head: {".".join(part[part.index(head) + 1 :]): x for part, x in parts if head in part}
-        for head in HEADS
-        if any(head in part for part, _ in parts)
-    }
+        state |= read_teacher(path, "|".join(HEADS))
+    elif path.is_file():
+        state = flat_names(read_state_dict(path))
+    parts = {tuple(plain_name(name).split(".")): x for name, x in state.items()}
+    if any("teacher" in part for part in parts):
+        parts = {part: x for part, x in parts.items() if "teacher" in part}
+    heads: dict[str, dict[str, Tensor]] = {}
+    for part, x in parts.items():
+        for head in set(HEADS).intersection(part):
+            heads.setdefault(head, {})[".".join(part[part.index(head) + 1 :])] = x
+    return {head: heads[head] for head in HEADS if head in heads}
 
 
 def fill_head(
     head: nn.Module, tensors: Mapping[str, Tensor], section: str, config: Config, source: str | Path
 ) -> None:
-    """Load a head; its size must be that of the settings.
-
-    Raises:
-        WeightsError: it is not; the sentence names the settings that would fit.
-    """
+    """Load a head; WeightsError names the settings that it needs, where it does not fit."""
     if broken := [name for name, x in tensors.items() if not x.isfinite().all()]:
         raise WeightsError(f"the {section}_head in {source} holds NaN or infinity in {broken[0]}")
     own = {name: x.shape for name, x in head.state_dict().items()}
@@ -92,14 +87,12 @@ def fill_head(
         "head_n_prototypes": last[0],
         "head_bottleneck_dim": last[-1],
         "head_nlayers": len(layers),
+        "head_hidden_dim": layers[0][0] if len(layers) > 1 else None,  # None: it shows nowhere
     }
-    if len(layers) > 1:
-        theirs["head_hidden_dim"] = layers[0][0]
-    ours = getattr(config, section)
     wrong = [
-        f"{section}.{name} = {n} (now {getattr(ours, name)})"
+        f"{section}.{name} = {n} (now {now})"
         for name, n in theirs.items()
-        if n != getattr(ours, name)
+        if n not in (None, now := getattr(getattr(config, section), name))
     ]
     raise WeightsError(
         f"the {section}_head in {source} does not fit: it needs "

@@ -4,7 +4,6 @@ import copy
 import inspect
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -131,20 +130,6 @@ def test_a_model_survives_being_run_without_numbers(net: DinoVisionTransformer) 
     assert torch.equal(copy.deepcopy(net)(X), before)
     net(X.requires_grad_()).sum().backward()
     X.requires_grad_(False)
-
-
-@pytest.mark.slow  # torch.export takes seconds
-def test_exported_with_sides_that_are_free(
-    net: DinoVisionTransformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # h and w are symbols here
-    h, w = (4 * torch.export.Dim(name, min=2, max=64) for name in "hw")
-    sides = {0: torch.export.Dim("batch", min=1, max=64), 2: h, 3: w}
-    example = torch.randn(2, 3, 16, 12)
-    program = torch.export.export(net, (example,), dynamic_shapes=(sides,)).module()
-    for shape in ((1, 3, 8, 40), (3, 3, 32, 32), (2, 3, 16, 12)):
-        x = torch.randn(shape)
-        torch.testing.assert_close(program(x), net(x))
 
 
 def test_names_of_timm_and_of_the_official_class(net: DinoVisionTransformer) -> None:
