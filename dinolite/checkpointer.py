@@ -52,7 +52,7 @@ def save_checkpoint(
     keep_every: int | None = None,
     **meta: Any,
 ) -> Path:
-    """Write `ckpt/NNNNNNN`, in it `meta.json` and checksums as of `sha256sum`; `remove_old` ones.
+    """Write `ckpt/NNNNNNN` with `meta.json` and checksums as of `sha256sum`, then `remove_old`.
 
     Raises:
         CheckpointError: it could not be written; earlier ones stay, and nothing half-written does.
@@ -77,9 +77,9 @@ def save_checkpoint(
     except (OSError, RuntimeError, dcp.CheckpointException) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(run).free / 2**20
-        said = f"checkpoint {place} could not be written: {first_cause(error)}; that disk has "
         raise CheckpointError(
-            f"{said}{free:.0f} MiB free; earlier ones are as they were"
+            f"checkpoint {place} could not be written: {first_cause(error)}; that disk has "
+            f"{free:.0f} MiB free; earlier checkpoints are as they were"
         ) from error
     barrier()
     return place
@@ -325,9 +325,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file in UTF-8, written atomically."""
-    with write_atomically(path) as temporary:
-        temporary.write_text(text, "utf8")
+    """A text file in UTF-8, written atomically. Raises CheckpointError if it cannot be."""
+    try:
+        with write_atomically(path) as temporary:
+            temporary.write_text(text, "utf8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
 def sync(path: Path) -> None:

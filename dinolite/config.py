@@ -64,7 +64,7 @@ def read_size(value: Any) -> Size:
 
 
 def height_width(size: Size) -> tuple[int, int]:
-    """A side, or height and width, as the latter."""
+    """Height and width."""
     return (size, size) if isinstance(size, int) else size
 
 
@@ -616,9 +616,7 @@ def check_schedules(config: Config) -> Iterator[str]:
         if schedule is not None and (n := schedule.warmup + (schedule.cosine or 0)) > total:
             yield f"{name} needs {n} iterations, train.iterations = {total}"
     if max(momentum.start, momentum.peak, momentum.end or 0) > 1:
-        yield (
-            f"teacher.momentum: start = {momentum.start}, peak = {momentum.peak}, end = "
-            f"{momentum.end}; all must be in [0, 1]"
-        )
+        values = f"start = {momentum.start}, peak = {momentum.peak}, end = {momentum.end}"
+        yield f"teacher.momentum: {values}; all must be in [0, 1]"
     if temp.peak <= 0 or temp.end == 0 or (temp.warmup > 0 and temp.start <= 0):
         yield "teacher.temp must be above 0 at every iteration"

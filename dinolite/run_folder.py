@@ -90,19 +90,16 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
     """Check that the folder is empty or belongs to a run with the same settings, and clean it up.
 
     Raises:
-        CheckpointError: it holds a run with other settings, or cannot be written.
+        CheckpointError: it holds a run with other settings.
     """
-    try:
-        changed = {} if allow_changes else changes_since(folder, config)
-        if changed:
-            words = [f"{name} was {a}, is {b}" for name, (a, b) in changed.items()]
-            raise CheckpointError(
-                f"{folder} holds a run with other settings ({'; '.join(words[:5])}): choose "
-                "another --out, use the same settings, or add --allow-changes"
-            )
-        remove_leftovers(folder)
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be written: {error}") from error
+    changed = {} if allow_changes else changes_since(folder, config)
+    if changed:
+        words = [f"{name} was {a}, is {b}" for name, (a, b) in changed.items()]
+        raise CheckpointError(
+            f"{folder} holds a run with other settings ({'; '.join(words[:5])}): choose "
+            "another --out, use the same settings, or add --allow-changes"
+        )
+    remove_leftovers(folder)
 
 
 def record(folder: Path, config: Config) -> None:
@@ -110,10 +107,7 @@ def record(folder: Path, config: Config) -> None:
     run that does not get so far with other settings leaves the old ones."""
     if is_main():
         lines = "".join(f"# {name} {value}\n" for name, value in provenance().items())
-        try:
-            write_text(folder / CONFIG, f"{lines}\n{to_toml(config)}")
-        except OSError as error:
-            raise CheckpointError(f"{folder} cannot be written: {error}") from error
+        write_text(folder / CONFIG, f"{lines}\n{to_toml(config)}")
     barrier()
 
 

@@ -88,10 +88,8 @@ async def serve_until_interrupted(
 
 
 def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
-    """Start listening; returns the server and the address of the page, token included.
-
-    Args:
-        port: 0 = any free one.
+    """Start listening at a port (0 = any free one); returns the server and the address of the page,
+    token included.
 
     Raises:
         ValueError: there is no such port.
@@ -177,18 +175,13 @@ class About(Request):
     """What can be chosen."""
 
     def get(self) -> None:
+        side = self.gallery.side
         sources = {
-            name: {"layers": s.layers, "heads": s.heads, "grid": self.gallery.side // s.patch_size}
+            name: {"layers": s.layers, "heads": s.heads, "grid": side // s.patch_size}
             for name, s in self.gallery.sources.items()
         }
-        about = {
-            "sources": sources,
-            "pictures": list(self.gallery.pictures),
-            "metrics": get_args(Metric),
-            "side": self.gallery.side,
-            "upload_bytes": UPLOAD_BYTES,
-        }
-        self.write(about)
+        about = {"sources": sources, "pictures": list(self.gallery.pictures), "side": side}
+        self.write({**about, "metrics": get_args(Metric), "upload_bytes": UPLOAD_BYTES})
 
 
 class Picture(Request):
@@ -232,6 +225,5 @@ def to_json(answer: Answer) -> str:
     """Maps as rows of numbers, null for NaN."""
     maps = [None if bool(m.isnan().all()) else m.tolist() for m in answer.maps]
     low, high = answer.limits()
-    return json.dumps(
-        {"maps": maps, "asked": answer.asked, "best": answer.best, "low": low, "high": high}
-    )
+    found = {"maps": maps, "asked": answer.asked, "best": answer.best}
+    return json.dumps({**found, "low": low, "high": high})

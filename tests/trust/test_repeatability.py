@@ -30,7 +30,6 @@ RUN = [
 ]
 WAYS = {
     "a process of its own": [],
-    "two workers": ["train.num_workers=2"],
     "three workers": ["train.num_workers=3"],
     "pictures one by one, two workers": ["crops.pipeline=per_image", "train.num_workers=2"],
 }
