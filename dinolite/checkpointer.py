@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def damage(place: Path, only: str = "") -> str:
 
 def set_aside(place: Path) -> Path:
     """Rename a damaged checkpoint, so that it counts no longer and is not lost either."""
-    ends = ("", *(f"-{n}" for n in range(2, 1000)))
+    ends = chain([""], (f"-{n}" for n in count(2)))
     names = (place.with_name(f"damaged-{place.name}{end}") for end in ends)
     aside = next(path for path in names if not path.exists())
     os.replace(place, aside)

@@ -458,10 +458,8 @@ def sentence_of(mistake: Any, model: type[BaseModel], whole: str) -> str:
     dotted = ".".join(map(str, mistake["loc"])) or whole
     if mistake["type"] == "extra_forbidden":
         for part in mistake["loc"][:-1]:  # the group in an annotation such as `Schedule | None`
-            annotation = model.model_fields[str(part)].annotation
-            model = next(
-                t for t in (annotation, *get_args(annotation)) if hasattr(t, "model_fields")
-            )
+            wide = model.model_fields[str(part)].annotation
+            model = next(t for t in (wide, *get_args(wide)) if hasattr(t, "model_fields"))
         end = did_you_mean(str(mistake["loc"][-1]), list(model.model_fields))
         return f"{dotted} is not a setting{end}"
     message = mistake["msg"].removeprefix("Input ").removeprefix("Value ")

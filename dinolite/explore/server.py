@@ -14,7 +14,7 @@ import io
 import json
 import secrets
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import unquote
@@ -129,7 +129,7 @@ class Request(RequestHandler):
         self.set_header("Cache-Control", "no-store")
         self.clear_header("Server")
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         port = self.settings["port"]
         ours = {f"{HOST}:{port}", f"localhost:{port}"}
         headers = self.request.headers
@@ -143,7 +143,6 @@ class Request(RequestHandler):
             given.encode(), self.token.encode()
         ):
             raise HTTPError(403, reason="token missing or wrong: use the address that was printed")
-        return None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One sentence, never a traceback."""
