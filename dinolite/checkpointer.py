@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +53,20 @@ def save_checkpoint(
     keep_every: int | None = None,
     **meta: Any,
 ) -> Path:
-    """Write `ckpt/NNNNNNN` after `iteration` steps, then `remove_old` ones. Beside the data lie
-    `meta.json` and one list of checksums per process, as `sha256sum` writes them.
+    """Write `ckpt/NNNNNNN` with `meta.json` and checksums as of `sha256sum`, then `remove_old`.
 
     Raises:
         CheckpointError: it could not be written; earlier ones stay, and nothing half-written does.
     """
     import torch.distributed.checkpoint as dcp
 
-    place = run / "ckpt" / f"{iteration:07d}"
-    temporary = run / "ckpt" / f"writing-{iteration:07d}"
+    place, temporary = (run / "ckpt" / f"{name}{iteration:07d}" for name in ("", "writing-"))
     try:
         if is_main():
-            text = {"iteration": iteration, "processes": world_size(), **meta}
-            begin_folder(temporary, json.dumps(text, indent=1))
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            meta = {"iteration": iteration, "processes": world_size(), **meta}
+            (temporary / META).write_text(json.dumps(meta, indent=1), "utf8")
         barrier()
         with quiet():
             dcp.save(contents(model, optimizer), checkpoint_id=temporary)
@@ -83,13 +84,6 @@ def save_checkpoint(
         ) from error
     barrier()
     return place
-
-
-def begin_folder(temporary: Path, meta: str) -> None:
-    """The folder of a checkpoint, with nothing but its `meta.json`."""
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    (temporary / META).write_text(meta, "utf8")
 
 
 def remove_old(run: Path, keep: int, keep_every: int | None) -> None:
@@ -119,8 +113,8 @@ def write_sums(place: Path) -> None:
     """Each process: the checksums of the files it wrote, and all of them on the disk."""
     names = [path.name for path in place.glob(f"__{rank()}_*")]
     names += [META, CONTENTS] if is_main() else []
-    lines = [f"{sha256(place / name)}  {name}\n" for name in sorted(names)]
-    (place / f"{rank()}{SUMS}").write_text("".join(lines), "utf8")
+    sums = "".join(f"{sha256(place / name)}  {name}\n" for name in sorted(names))
+    (place / f"{rank()}{SUMS}").write_text(sums, "utf8")
     for name in [*names, f"{rank()}{SUMS}"]:
         sync(place / name)
 
@@ -142,12 +136,22 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Raise whatever goes wrong as a CheckpointError."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        with quiet():
+            yield
+    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
+        reason = first_cause(error)
+        raise CheckpointError(f"checkpoint {place} could not be read: {reason}") from error
+
+
 def resume(folder: Path, model: nn.Module, optimizer: Optimizer) -> int:
     """Fill both from the newest undamaged checkpoint, if there is one; damaged ones are named on
-    stderr and set aside.
-
-    Returns:
-        the iterations that were done, 0 without a checkpoint.
+    stderr and set aside. Returns the iterations that were done, 0 without a checkpoint.
 
     Raises:
         CheckpointError: there are checkpoints, and all are damaged.
@@ -174,10 +178,8 @@ def damage(place: Path, only: str = "") -> str:
     were written."""
     try:
         lists = sorted(place.glob(f"*{SUMS}"))
-        lines = [
-            line.split("  ", 1) for path in lists for line in path.read_text("utf8").splitlines()
-        ]
-        sums = {name: digest for digest, name in lines}
+        lines = [line for path in lists for line in path.read_text("utf8").splitlines()]
+        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
         here = {path.name for path in place.iterdir()} - {path.name for path in lists}
         if strange := sorted(here ^ sums.keys()):
             return f"{strange[0]} is " + ("missing" if strange[0] in sums else "not in the sums")
@@ -193,10 +195,9 @@ def damage(place: Path, only: str = "") -> str:
 
 def set_aside(place: Path) -> Path:
     """Rename a damaged checkpoint, so that it counts no longer and is not lost either."""
-    aside, earlier = place.with_name(f"damaged-{place.name}"), 1
-    while aside.exists():
-        earlier += 1
-        aside = place.with_name(f"damaged-{place.name}-{earlier}")
+    ends = chain([""], (f"-{n}" for n in count(2)))
+    names = (place.with_name(f"damaged-{place.name}{end}") for end in ends)
+    aside = next(path for path in names if not path.exists())
     os.replace(place, aside)
     return aside
 
@@ -215,23 +216,15 @@ def load_checkpoint(place: Path, model: nn.Module, optimizer: Optimizer) -> dict
 
     state, new = contents(model, optimizer), {}
     groups = state["optimizer"].pop("param_groups")
-    try:
-        if not holds_gram_teacher(place):
-            new = {k: v for k, v in state["model"].items() if k.startswith("gram_teacher.")}
-            state["model"] = {k: v for k, v in state["model"].items() if k not in new}
-        check_fit(place, state["model"])
-        with quiet():
-            dcp.load(state, checkpoint_id=place)
-        whole = state["model"] | new
-        state["optimizer"]["param_groups"] = groups
-        set_state_dict(
-            model, optimizer, model_state_dict=whole, optim_state_dict=state["optimizer"]
-        )
+    if not holds_gram_teacher(place):
+        new = {k: v for k, v in state["model"].items() if k.startswith("gram_teacher.")}
+        state["model"] = {k: v for k, v in state["model"].items() if k not in new}
+    check_fit(place, state["model"])
+    with reading(place):
+        dcp.load(state, checkpoint_id=place)
+        whole, optim = state["model"] | new, state["optimizer"] | {"param_groups": groups}
+        set_state_dict(model, optimizer, model_state_dict=whole, optim_state_dict=optim)
         return read_meta(place)
-    except MisfitError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
-        raise CheckpointError(f"{place} could not be read: {first_cause(error)}") from error
 
 
 def check_fit(place: Path, model: dict[str, Any]) -> None:
@@ -255,11 +248,8 @@ def holds_gram_teacher(place: Path) -> bool:
 
 def read_teacher(place: Path, part: str) -> dict[str, Tensor]:
     """The teacher in a checkpoint of ours, or of the official code (also in its sharded evaluation
-    files, which hold the teacher alone), without the rest of it.
-
-    Args:
-        place: the folder with `.metadata`.
-        part: a regular expression for the parts wanted, such as "backbone" or ".*_head".
+    files, which hold the teacher alone): the parts that match a regular expression, such as
+    "backbone" or ".*_head".
 
     Raises:
         CheckpointError: the files are damaged, or want to run code.
@@ -271,17 +261,10 @@ def read_teacher(place: Path, part: str) -> dict[str, Tensor]:
     tensors = tensors_in(place)
     prefix = "model.teacher." if "model.teacher.backbone.cls_token" in tensors else "model."
     wanted = re.compile(rf"{re.escape(prefix)}({part})\.")
-    state = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype)
-        for name, entry in tensors.items()
-        if wanted.match(name)
-    }
-    try:
-        with quiet():
-            dcp.load(state, checkpoint_id=place)
-    except (OSError, RuntimeError, ValueError, KeyError, dcp.CheckpointException) as error:
-        reason = first_cause(error)
-        raise CheckpointError(f"checkpoint {place} could not be read: {reason}") from error
+    found = {name: entry for name, entry in tensors.items() if wanted.match(name)}
+    state = {k: torch.empty(e.size, dtype=e.properties.dtype) for k, e in found.items()}
+    with reading(place):
+        dcp.load(state, checkpoint_id=place)
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
@@ -343,9 +326,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file in UTF-8, written atomically."""
-    with write_atomically(path) as temporary:
-        temporary.write_text(text, "utf8")
+    """A text file in UTF-8, written atomically. Raises CheckpointError if it cannot be."""
+    try:
+        with write_atomically(path) as temporary:
+            temporary.write_text(text, "utf8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
 def sync(path: Path) -> None:

@@ -154,9 +154,9 @@ def features(
     how = Reading(what, pixels, net.pixel_mean, net.pixel_std, saw_grey(model), half)
     words = {"model": model, "folder": str(folder)}
     with progress_bar() as bar:
+        task = bar.add_task("features", total=None, info="")
 
         def show(done: int, total: int) -> None:
-            task = bar.task_ids[0] if bar.task_ids else bar.add_task("features", info="")
             bar.update(task, completed=done, total=total)
 
         net = net.to(pick_device())
@@ -278,12 +278,8 @@ def check(
 
 
 def describe_installation() -> Iterator[str]:
-    """One line each for versions, device, data sets, recipes and a picture sent through a backbone.
-
-    Raises:
-        ValueError: a packaged recipe is damaged.
-        RuntimeError: this device computes no finite features.
-    """
+    """One line each for versions, device, data sets, recipes and a picture sent through a backbone,
+    which raise where something of this is amiss."""
     from importlib.metadata import version
 
     import torch
@@ -311,11 +307,7 @@ def describe_installation() -> Iterator[str]:
 
 
 def solved_exercises() -> list[str]:
-    """A line for each lesson, from whatever course is installed beside this package.
-
-    Raises:
-        ValueError: none is.
-    """
+    """A line for each lesson, from whatever course is installed beside this package."""
     from importlib.metadata import entry_points
 
     try:
@@ -347,20 +339,15 @@ def forbid_network() -> None:
 
 
 def refuse_other_machines(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook.
-
-    Raises:
-        OfflineError: a connection to another machine, or the look-up of its name.
-    """
+    """An audit hook: an OfflineError for a connection to another machine, or for its name."""
     if event not in WATCHED:
         return
     target = arguments[0] if event.startswith("socket.get") else arguments[-1]
     host = target[0] if isinstance(target, tuple) else target
     if isinstance(host, bytes):
         host = host.decode("utf8", "replace")
-    if not isinstance(host, str) or host == "" or host.startswith(("/", "\0")):
-        return  # no name, or a socket in the file system
-    if not is_this_machine(host):
+    named = isinstance(host, str) and not host.startswith(("/", "\0"))  # or a socket in a folder
+    if named and host and not is_this_machine(host):
         raise OfflineError(f"something wanted to reach {host}, and --offline forbids it")
 
 

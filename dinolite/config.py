@@ -12,7 +12,6 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -65,7 +64,7 @@ def read_size(value: Any) -> Size:
 
 
 def height_width(size: Size) -> tuple[int, int]:
-    """A side, or height and width, as the latter."""
+    """Height and width."""
     return (size, size) if isinstance(size, int) else size
 
 
@@ -78,6 +77,8 @@ CropSize = Annotated[Size, PlainValidator(read_size), PlainSerializer(shown)]
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
 
 # --- settings ---
 
@@ -352,24 +353,25 @@ def load_config(
     if not isinstance(overrides, Mapping):
         overrides = dict(parse_override(text) for text in overrides)
     for dotted, value in overrides.items():
-        set_dotted(tree, dotted, value)
+        *sections, key = dotted.split(".")
+        inner: Any = tree
+        for section in sections:
+            inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{dotted}: {section} is not a section")
+        inner[key] = value
     return check_config(tree)
 
 
 def recipe_names() -> list[str]:
     """The packaged recipes."""
-    names = [file.name for file in (files("dinolite") / "recipes").iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def recipe_text(name: str) -> str:
-    """A packaged recipe as it stands in its file."""
-    return (files("dinolite") / "recipes" / f"{name}.toml").read_text("utf8")
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def recipe_header(name: str) -> str:
     """The comment at the top of a packaged recipe: what it is for, what it costs and reaches."""
-    comment = takewhile(lambda line: line.startswith("#"), recipe_text(name).splitlines())
+    lines = (RECIPES / f"{name}.toml").read_text("utf8").splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
     return "\n".join(line.strip("# ") for line in comment)
 
 
@@ -377,16 +379,14 @@ def read_recipe(recipe_or_path: str | Path) -> dict[str, Any]:
     """The settings in a recipe, unchecked: {"section": {"key": value}}."""
     name, path = str(recipe_or_path), Path(recipe_or_path)
     if name in recipe_names():
-        text = recipe_text(name)
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text("utf8")
-    else:
+        path = RECIPES / f"{name}.toml"
+    elif path.suffix != ".toml" or not path.is_file():
         raise ConfigError(
             f"recipe {name!r} is neither a packaged recipe ({', '.join(recipe_names())}) nor a "
             f".toml file{did_you_mean(name, recipe_names())}"
         )
     try:
-        return none_for_word(tomllib.loads(text))
+        return none_for_word(tomllib.loads(path.read_text("utf8")))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {name!r} is not valid TOML: {error}") from None
 
@@ -402,14 +402,14 @@ def to_toml(config: Config) -> str:
     """The settings as TOML; `load_config` reads them back to an equal Config."""
 
     def table(settings: dict[str, Any], above: str) -> str:
-        plain, tables = [], []
+        plain, tables = "", ""
         for name, value in settings.items():
             if isinstance(value, dict):
-                tables.append(f"\n[{above}{name}]\n{table(value, f'{above}{name}.')}")
+                tables += f"\n[{above}{name}]\n{table(value, f'{above}{name}.')}"
             else:  # numbers, texts, true, false and lists are written alike in JSON and in TOML
                 word = json.dumps("none" if value is None else value, ensure_ascii=False)
-                plain.append(f"{name} = {word}\n")
-        return "".join(plain + tables)
+                plain += f"{name} = {word}\n"
+        return plain + tables
 
     return table(config.model_dump(mode="json"), "")
 
@@ -426,29 +426,21 @@ def parse_override(text: str) -> tuple[str, Any]:
     return key.strip(), none_for_word(parsed)
 
 
-def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """tree["a"]["b"] = value for "a.b"."""
-    *sections, key = dotted.split(".")
-    for section in sections:
-        inner = tree.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{dotted}: {section} is not a section")
-        tree = inner
-    tree[key] = value
-
-
 def check_config(tree: Mapping[str, Any]) -> Config:
     """Validate a tree of settings. Raises ConfigError with every mistake in it."""
+    mistakes, wrong = [], set()
     try:
-        config, mistakes, wrong = Config.model_validate(dict(tree)), [], set()
+        config = Config.model_validate(dict(tree))
     except ValidationError as error:
         mistakes = explain(error, Config)
         wrong = {".".join(map(str, e["loc"][:2])) for e in error.errors()}
-        # Wrong settings are put back to their defaults, so that the others can be compared, too.
-        try:
-            config = Config.model_validate(without_paths(tree, [e["loc"] for e in error.errors()]))
-        except ValidationError:
-            config = Config()
+        # Wrong settings are left out, so that the others can be compared, too.
+        right = {
+            section: {k: v for k, v in settings.items() if f"{section}.{k}" not in wrong}
+            for section, settings in tree.items()
+            if section not in wrong
+        }
+        config = Config.model_validate(right)
     combined = impossible_combinations(config)
     mistakes += [sentence for sentence in combined if not any(name in sentence for name in wrong)]
     if mistakes:
@@ -456,25 +448,9 @@ def check_config(tree: Mapping[str, Any]) -> Config:
     return config
 
 
-def without_paths(tree: Mapping[str, Any], paths: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """A copy of the tree without the entries at these paths."""
-    out = {}
-    for key, value in tree.items():
-        inner = [p[1:] for p in paths if p[0] == key]
-        if not inner:
-            out[key] = value
-        elif isinstance(value, dict) and all(inner):
-            out[key] = without_paths(value, inner)
-    return out
-
-
 def explain(error: ValidationError, model: type[BaseModel], whole: str = "") -> list[str]:
-    """A sentence for each mistake that pydantic found.
-
-    Args:
-        model: whose settings they are.
-        whole: what to call a mistake of no single setting, such as JSON that is none.
-    """
+    """A sentence for each mistake that pydantic found in the settings of a model. `whole`: what to
+    call a mistake of no single setting, such as JSON that is none."""
     return [sentence_of(mistake, model, whole) for mistake in error.errors()]
 
 
@@ -482,20 +458,17 @@ def sentence_of(mistake: Any, model: type[BaseModel], whole: str) -> str:
     """See `explain`."""
     dotted = ".".join(map(str, mistake["loc"])) or whole
     if mistake["type"] == "extra_forbidden":
-        for part in mistake["loc"][:-1]:
-            model = section_type(model.model_fields[str(part)].annotation)
-        names = list(model.model_fields)
-        return f"{dotted} is not a setting" + did_you_mean(str(mistake["loc"][-1]), names)
-    message = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    message = message.removeprefix("Value ")
+        for part in mistake["loc"][:-1]:  # the group in an annotation such as `Schedule | None`
+            wide = model.model_fields[str(part)].annotation
+            model = next(t for t in (wide, *get_args(wide)) if hasattr(t, "model_fields"))
+        end = did_you_mean(str(mistake["loc"][-1]), list(model.model_fields))
+        return f"{dotted} is not a setting{end}"
+    message = mistake["msg"]
+    for beginning in ("Value error, ", "Input ", "Value "):
+        message = message.removeprefix(beginning)
     value = repr(mistake["input"])
     value = value if len(value) <= 100 else f"{value[:100]}..."  # a picture, a whole file
     return f"{dotted} = {value}: {message}"
-
-
-def section_type(annotation: Any) -> type[BaseModel]:
-    """The group of settings in an annotation such as `Schedule | None`."""
-    return next(t for t in (annotation, *get_args(annotation)) if hasattr(t, "model_fields"))
 
 
 def did_you_mean(word: str, names: Sequence[str]) -> str:
@@ -522,11 +495,9 @@ def check_data(config: Config) -> Iterator[str]:
 def check_model(config: Config) -> Iterator[str]:
     s, d, batch = config.student, config.dino, config.train.batch_size_per_gpu
     # Constructors refuse these, too; here, so that all mistakes are told at once.
-    if s.embed_dim is not None and s.num_heads is not None and s.embed_dim % (4 * s.num_heads):
-        yield (
-            f"student.embed_dim = {s.embed_dim} must be a multiple of 4 x student.num_heads = "
-            f"{s.num_heads}"
-        )
+    width, heads = s.embed_dim, s.num_heads
+    if width is not None and heads is not None and width % (4 * heads):
+        yield f"student.embed_dim = {width} must be a multiple of 4 x student.num_heads = {heads}"
     if s.in_chans != 3:
         yield f"student.in_chans = {s.in_chans}: pictures are read in three colours, a run needs 3"
     low, high = s.pos_embed_rope_min_period, s.pos_embed_rope_max_period
@@ -546,18 +517,17 @@ def check_model(config: Config) -> Iterator[str]:
     if d.koleo_distributed_loss_group_size is not None and not d.koleo_loss_distributed:
         yield "dino.koleo_distributed_loss_group_size needs dino.koleo_loss_distributed = true"
     if d.koleo_loss_weight > 0:
-        yield from check_koleo(d, batch)
+        yield from check_koleo(d, batch, d.koleo_distributed_loss_group_size)
 
 
-def check_koleo(d: DinoConfig, batch: int) -> Iterator[str]:
+def check_koleo(d: DinoConfig, batch: int, group: int | None) -> Iterator[str]:
     """As far as it does not depend on the number of processes."""
-    group = d.koleo_distributed_loss_group_size if d.koleo_loss_distributed else None
     if not d.koleo_loss_distributed and batch <= d.koleo_topk:
         yield (
             f"train.batch_size_per_gpu = {batch} leaves KoLeo without {d.koleo_topk} "
             "neighbour(s): use a larger batch or dino.koleo_loss_weight = 0"
         )
-    if group is not None and (group % batch or group <= d.koleo_topk):
+    if d.koleo_loss_distributed and group and (group % batch or group <= d.koleo_topk):
         yield (
             f"dino.koleo_distributed_loss_group_size = {group} must be a multiple of "
             f"train.batch_size_per_gpu = {batch} and above dino.koleo_topk = {d.koleo_topk}"
@@ -566,21 +536,14 @@ def check_koleo(d: DinoConfig, batch: int) -> Iterator[str]:
 
 def check_crops(config: Config) -> Iterator[str]:
     c, patch = config.crops, config.student.patch_size
-    sizes = {
-        "crops.global_crops_size": c.global_crops_size,
-        "crops.local_crops_size": c.local_crops_size,
-        "crops.gram_teacher_crops_size": c.gram_teacher_crops_size,
-        "evaluation.image_size": config.evaluation.image_size,
-    }
-    for name, size in sizes.items():
+    names = "global_crops_size", "local_crops_size", "gram_teacher_crops_size"
+    sizes = {f"crops.{name}": getattr(c, name) for name in names}
+    for name, size in {**sizes, "evaluation.image_size": config.evaluation.image_size}.items():
         if size is not None and any(side % patch for side in height_width(size)):
             yield f"{name} = {shown(size)} is not a multiple of student.patch_size = {patch}"
-    ranges = {
-        "crops.global_crops_scale": c.global_crops_scale,
-        "crops.local_crops_scale": c.local_crops_scale,
-        "crops.blur_sigma": c.blur_sigma,
-        "ibot.mask_ratio_min_max": config.ibot.mask_ratio_min_max,
-    }
+    names = "global_crops_scale", "local_crops_scale", "blur_sigma"
+    ranges = {f"crops.{name}": getattr(c, name) for name in names}
+    ranges["ibot.mask_ratio_min_max"] = config.ibot.mask_ratio_min_max
     for name, (low, high) in ranges.items():
         if low > high:
             yield f"{name} = [{low}, {high}]: the first must be at most the second"
@@ -590,10 +553,8 @@ def check_crops(config: Config) -> Iterator[str]:
         yield f"crops.rgb_std = {list(c.rgb_std)} must be above 0"
     if c.gram_teacher_no_distortions and c.gram_teacher_crops_size is None:
         yield "crops.gram_teacher_no_distortions needs crops.gram_teacher_crops_size"
-    (h, w), (gram_h, gram_w) = (
-        height_width(size)
-        for size in (c.global_crops_size, c.gram_teacher_crops_size or c.global_crops_size)
-    )
+    h, w = height_width(c.global_crops_size)
+    gram_h, gram_w = height_width(c.gram_teacher_crops_size or c.global_crops_size)
     if h * gram_w != w * gram_h:
         yield (
             f"crops.gram_teacher_crops_size = {shown(c.gram_teacher_crops_size)} must have the "
@@ -631,11 +592,8 @@ def check_gram(config: Config) -> Iterator[str]:
             "gram.ema_teacher = true anchors to the teacher's features of the same crops: it needs "
             "gram.rep_update = false and no gram.ckpt or crops.gram_teacher_crops_size"
         )
-    if g.use_loss and g.it_load_ema_teacher >= total:
-        yield (
-            f"gram.it_load_ema_teacher = {g.it_load_ema_teacher} is not before "
-            f"train.iterations = {total}"
-        )
+    if g.use_loss and (loaded := g.it_load_ema_teacher) >= total:
+        yield f"gram.it_load_ema_teacher = {loaded} is not before train.iterations = {total}"
     if g.remove_neg and g.remove_only_teacher_neg:
         yield "gram.remove_neg and gram.remove_only_teacher_neg exclude each other"
     if g.tokens_used != "all" and g.img_level:
@@ -659,9 +617,7 @@ def check_schedules(config: Config) -> Iterator[str]:
         if schedule is not None and (n := schedule.warmup + (schedule.cosine or 0)) > total:
             yield f"{name} needs {n} iterations, train.iterations = {total}"
     if max(momentum.start, momentum.peak, momentum.end or 0) > 1:
-        yield (
-            f"teacher.momentum: start = {momentum.start}, peak = {momentum.peak}, end = "
-            f"{momentum.end}; all must be in [0, 1]"
-        )
+        values = f"start = {momentum.start}, peak = {momentum.peak}, end = {momentum.end}"
+        yield f"teacher.momentum: {values}; all must be in [0, 1]"
     if temp.peak <= 0 or temp.end == 0 or (temp.warmup > 0 and temp.start <= 0):
         yield "teacher.temp must be above 0 at every iteration"

@@ -29,14 +29,13 @@ class RunningMeans:
     """Means of named numbers over the steps since the last `flush`; nothing is read back before."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Any] = {}
         self.counts: dict[str, int] = {}
 
     def update(self, values: Mapping[str, Tensor]) -> None:
         """Add one step's 0-dimensional tensors."""
         for name, value in values.items():
-            value = value.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def flush(self) -> dict[str, float]:

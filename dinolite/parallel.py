@@ -28,19 +28,17 @@ T = TypeVar("T")
 
 def pick_device(wanted: str = "auto") -> torch.device:
     """ "auto": this process's GPU if there is one, else the CPU."""
-    if wanted != "auto":
-        here = {"cpu": 1, "cuda": torch.cuda.device_count()}
-        here["mps"] = int(torch.backends.mps.is_available())
-        try:
-            device = torch.device(wanted)
-        except RuntimeError:
-            raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
-        if (device.index or 0) >= here.get(device.type, 0):
-            raise ValueError(f"device = {wanted!r} is not in this machine; use auto or cpu")
-        return device
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
+    gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_RANK", 0))
+    if wanted == "auto":
+        return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    here = {"cpu": 1, "cuda": gpus, "mps": int(torch.backends.mps.is_available())}
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ValueError(f"device = {wanted!r}; use auto, cpu, cuda, cuda:N or mps") from None
+    if (device.index or 0) >= here.get(device.type, 0):
+        raise ValueError(f"device = {wanted!r} is not in this machine; use auto or cpu")
+    return device
 
 
 def is_enabled() -> bool:
@@ -267,9 +265,5 @@ def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
 
     One tensor is gathered at a time, so it works where a device could not hold the whole module.
     """
-    out = {}
-    for name, x in module.state_dict().items():
-        x = full_tensor(x.detach())
-        if is_main():
-            out[name] = x.cpu()
-    return out
+    whole = ((name, full_tensor(x.detach())) for name, x in module.state_dict().items())
+    return {name: x.cpu() for name, x in whole if is_main()}

@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,27 +128,23 @@ def evaluate_run(run: FinishedRun, dataset: str | None = None) -> list[Row]:
     if dataset is not None:
         changed = config.evaluation.model_copy(update={"dataset": dataset})
         config = config.model_copy(update={"evaluation": changed})
+        return [*classification(run, config), segmentation(run)]
     try:
         rows = classification(run, config)
     except NothingToClassify:
-        if dataset is not None:
-            raise
         rows = []
     rows.append(segmentation(run))
-    if dataset is None:
-        text = {"rows": [asdict(row) for row in rows], **origin(run.config)}
-        write_text(run.folder / EVALUATION, json.dumps(text, indent=1))
+    text = {"rows": [asdict(row) for row in rows], **origin(config)}
+    write_text(run.folder / EVALUATION, json.dumps(text, indent=1))
     return rows
 
 
 def stored_rows(run: FinishedRun) -> list[Row]:
     """The rows of an earlier evaluation; evaluates now if there was none."""
-    path = run.folder / EVALUATION
-    if not path.is_file():
-        return evaluate_run(run)
     try:
-        return [Row(**row) for row in json.loads(path.read_text("utf8"))["rows"]]
-    except (ValueError, KeyError, TypeError):  # damaged, or of an earlier version
+        text = (run.folder / EVALUATION).read_text("utf8")
+        return [Row(**row) for row in json.loads(text)["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):  # none, damaged, or of an earlier version
         return evaluate_run(run)
 
 
@@ -160,26 +157,23 @@ def classification(run: FinishedRun, config: Config) -> list[Row]:
     pictures = labelled_pictures(config)
     train_y, test_y = (p.labels for p in pictures)
     k, side = config.evaluation.knn_k, evaluation_side(config, pictures[0])
-    near, probe = [], []
+
+    def probe(x: Tensor, queries: Tensor) -> float:
+        y, known = train_y.to(x.device), train_y.to(x.device) >= 0
+        return ridge_probe(x[known], y[known]).accuracy(queries, test_y.to(x.device))
+
+    near = [best_pixel_knn(pictures[0], train_y, pictures[1], test_y, ks=(k,)).accuracy]
+    probes = [probe(*(pixel_features(p, PIXEL_SIDE) for p in pictures))]
     for net in (run.untrained, run.trained):
         bank, queries = (extract_features(net, p, size=side, **run.normalisation) for p in pictures)
-        device = bank.cls.device
-        labels = train_y.to(device), test_y.to(device)
-        near.append(knn_accuracy(bank.cls, labels[0], queries.cls, labels[1], ks=(k,))[k])
-        known = labels[0] >= 0
-        fitted = ridge_probe(bank.joined()[known], labels[0][known])
-        probe.append(fitted.accuracy(queries.joined(), labels[1]))
-    pixels = best_pixel_knn(pictures[0], train_y, pictures[1], test_y, ks=(k,)).accuracy
-    small = [pixel_features(p, PIXEL_SIDE) for p in pictures]
-    of_pixels = ridge_probe(small[0][train_y >= 0], train_y[train_y >= 0])
+        y, test = train_y.to(bank.cls.device), test_y.to(bank.cls.device)
+        near.append(knn_accuracy(bank.cls, y, queries.cls, test, ks=(k,))[k])
+        probes.append(probe(bank.joined(), queries.joined()))
     note_skipped(pictures, run.folder, go_on=True)
     counts = f"{len(train_y)} -> {len(test_y)} pictures, {len(pictures[0].classes)} classes"
     return [
-        Row(f"k-NN of the CLS token, {counts}", *percent(pixels, *near)),
-        Row(
-            "linear probe (CLS + mean patch)",
-            *percent(of_pixels.accuracy(small[1], test_y), *probe),
-        ),
+        Row(f"k-NN of the CLS token, {counts}", *percent(near)),
+        Row("linear probe (CLS + mean patch)", *percent(probes)),
     ]
 
 
@@ -189,28 +183,24 @@ def segmentation(run: FinishedRun) -> Row:
     # Larger patches mean larger nets and scenes: fewer of them, so that it takes minutes at most.
     train, test = (make_scenes(max(n // patch, 8), s, SCENE_GRID * patch) for n, s in SCENES)
 
-    def score(features: tuple[Tensor, Tensor]) -> float:
-        return segmentation_probe(features[0], train.masks, features[1], test.masks).miou
+    def score(patches: Callable[[Tensor], Tensor]) -> float:
+        x, queries = patches(train.images), patches(test.images)
+        return segmentation_probe(x, train.masks, queries, test.masks).miou
 
-    def read(net: nn.Module, images: Tensor) -> Tensor:
-        return extract_patches(net, images, **run.normalisation).cpu()
+    def of_net(net: nn.Module) -> float:
+        return score(lambda images: extract_patches(net, images, **run.normalisation).cpu())
 
     pixels = max(
-        score((pixel_patches(train.images, patch, wide), pixel_patches(test.images, patch, wide)))
-        for wide in (False, True)
+        score(partial(pixel_patches, patch_size=patch, neighbourhood=w)) for w in (False, True)
     )
-    nets = [
-        score((read(net, train.images), read(net, test.images)))
-        for net in (run.untrained, run.trained)
-    ]
     # Every class weighs alike in the probes, so a weak one can do worse than this.
     n_classes = int(test.masks.max()) + 1
     nothing = miou(confusion_matrix(torch.zeros_like(test.masks), test.masks, n_classes))
     what = f"linear segmentation of scenes, mIoU (all background: {100 * nothing:.1f})"
-    return Row(what, *percent(pixels, *nets))
+    return Row(what, *percent([pixels, of_net(run.untrained), of_net(run.trained)]))
 
 
-def percent(*shares: float) -> list[float]:
+def percent(shares: list[float]) -> list[float]:
     """From shares in [0, 1]."""
     return [100 * share for share in shares]
 
@@ -261,17 +251,13 @@ def draw_report(run: FinishedRun) -> Path:
     matplotlib.use("agg")  # files only: no window, and no screen needed
     rows = stored_rows(run)
     log = read_log(run.folder / "metrics.jsonl")
-    figures = [(CURVES, curves_figure(log, baselines(rows)))]
+    knn = [row for row in rows if row.what.startswith("k-NN")]  # what the curve has to beat
+    baselines = {"raw pixels": knn[0].pixels, "untrained": knn[0].untrained} if knn else None
+    figures = [(CURVES, curves_figure(log, baselines))]
     figures += class_figures(run) + patch_figures(run)
     words = [row.words() for row in rows]
     path, title = run.folder / "report.html", f"Run {run.folder.name}"
     return write_report(path, title, COLUMNS, words, figures)
-
-
-def baselines(rows: list[Row]) -> dict[str, float]:
-    """What the k-NN curve has to beat, in percent."""
-    knn = [row for row in rows if row.what.startswith("k-NN")]
-    return {"raw pixels": knn[0].pixels, "untrained": knn[0].untrained} if knn else {}
 
 
 def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
@@ -285,18 +271,15 @@ def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
     side = evaluation_side(run.config, bank)
     neighbours = {}
     for name, net in {"untrained": run.untrained, "trained": run.trained}.items():
-        x, q = (
-            extract_features(net, p, size=side, **run.normalisation).cls for p in (bank, queries)
-        )
+        how = {"size": side, **run.normalisation}
+        x, q = (extract_features(net, p, **how).cls for p in (bank, queries))
         neighbours[name] = nearest_pictures(x, q, min(NEIGHBOURS, len(x))).cpu()
     shown = side or max(height_width(run.config.crops.global_crops_size))
     used = torch.cat(list(neighbours.values()), dim=1).unique()
     small = squares(bank.subset(used), shown)
     rows = {name: torch.searchsorted(used, found) for name, found in neighbours.items()}
-    figure = neighbours_figure(
-        small, bank.labels[used], squares(queries, shown), queries.labels, rows
-    )
-    return [(NEAREST, figure)]
+    asked = squares(queries, shown), queries.labels
+    return [(NEAREST, neighbours_figure(small, bank.labels[used], *asked, rows))]
 
 
 def evenly(pictures: PictureDataset, n: int) -> PictureDataset:
@@ -342,8 +325,7 @@ def patch_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
 
 def example_pictures(config: Config, side: int) -> Tensor:
     """Four pictures [4, 3, side, side]: of the run's folder, or bundled photographs."""
-    d = config.data
-    if d.dataset.startswith("folder:"):
+    if config.data.dataset.startswith("folder:"):
         try:
             found = load_pictures(split="test", **data_settings(config))
         except NoTestPart:
@@ -351,7 +333,7 @@ def example_pictures(config: Config, side: int) -> Tensor:
         return squares(evenly(found, 4), side)
     photos = photographs()
     images = torch.cat([square(photos[name], side) for name in EXAMPLES])
-    return as_grey(images) if d.grey else images
+    return as_grey(images) if config.data.grey else images
 
 
 PAGE = """<!doctype html>

@@ -38,7 +38,7 @@ from dinolite.checkpointer import (
     save_checkpoint,
     write_text,
 )
-from dinolite.config import Config, load_config, to_toml
+from dinolite.config import CheckpointingConfig, Config, load_config, to_toml
 from dinolite.data.datasets import FilePictures, PictureDataset
 from dinolite.data.decoding import show_path
 from dinolite.models.pretrained import HANDOVER, TEACHER, save_backbone, write_safetensors
@@ -49,14 +49,11 @@ LOCK = ".lock"
 PATIENCE = 10  # seconds; a killed run's data-loader workers may hold its lock for about 5
 BATCH, PICTURES = "global_batch_size", "pictures"  # in a checkpoint's `meta.json`
 MAY_CHANGE = {
-    "train": {"device", "num_workers", "compile", "output_dir", "log_every", "parallel"}
-    | {
-        "checkpointing",
-        "checkpointing_full",
-        "batch_size_per_gpu",
-    },  # of all processes together it must stay
-    "checkpointing": {"period", "max_to_keep", "keep_every"},
-    "evaluation": {"eval_period_iterations"},
+    *(f"train.{name}" for name in ("device", "num_workers", "compile", "output_dir", "log_every")),
+    *("train.parallel", "train.checkpointing", "train.checkpointing_full"),
+    "train.batch_size_per_gpu",  # of all processes together it must stay
+    *(f"checkpointing.{name}" for name in CheckpointingConfig.model_fields),
+    "evaluation.eval_period_iterations",
 }
 """Settings that do not change what is learnt."""
 OF_THE_MODEL = {"student", "dino", "ibot", "gram", "teacher"}
@@ -93,19 +90,16 @@ def open_run(folder: Path, config: Config, allow_changes: bool) -> None:
     """Check that the folder is empty or belongs to a run with the same settings, and clean it up.
 
     Raises:
-        CheckpointError: it holds a run with other settings, or cannot be written.
+        CheckpointError: it holds a run with other settings.
     """
-    try:
-        changed = {} if allow_changes else changes_since(folder, config)
-        if changed:
-            words = [f"{name} was {a}, is {b}" for name, (a, b) in changed.items()]
-            raise CheckpointError(
-                f"{folder} holds a run with other settings ({'; '.join(words[:5])}): choose "
-                "another --out, use the same settings, or add --allow-changes"
-            )
-        remove_leftovers(folder)
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be written: {error}") from error
+    changed = {} if allow_changes else changes_since(folder, config)
+    if changed:
+        words = [f"{name} was {a}, is {b}" for name, (a, b) in changed.items()]
+        raise CheckpointError(
+            f"{folder} holds a run with other settings ({'; '.join(words[:5])}): choose "
+            "another --out, use the same settings, or add --allow-changes"
+        )
+    remove_leftovers(folder)
 
 
 def record(folder: Path, config: Config) -> None:
@@ -113,10 +107,7 @@ def record(folder: Path, config: Config) -> None:
     run that does not get so far with other settings leaves the old ones."""
     if is_main():
         lines = "".join(f"# {name} {value}\n" for name, value in provenance().items())
-        try:
-            write_text(folder / CONFIG, f"{lines}\n{to_toml(config)}")
-        except OSError as error:
-            raise CheckpointError(f"{folder} cannot be written: {error}") from error
+        write_text(folder / CONFIG, f"{lines}\n{to_toml(config)}")
     barrier()
 
 
@@ -137,13 +128,12 @@ def changes_since(folder: Path, config: Config) -> dict[str, tuple[Any, Any]]:
             f"{folder} holds a run with settings that dinolite {__version__} does not know: go on "
             f"with the version that {CONFIG} names, or choose another --out"
         ) from None
-    changed: dict[str, tuple[Any, Any]] = {}
-    for section in Config.model_fields:
-        before, after = getattr(old, section), getattr(config, section)
-        for name in type(before).model_fields:
-            a, b = getattr(before, name), getattr(after, name)
-            if a != b and name not in MAY_CHANGE.get(section, set()):
-                changed[f"{section}.{name}"] = a, b
+    before, after = ({f"{s}.{k}": v for s, part in c for k, v in part} for c in (old, config))
+    changed = {
+        name: (value, after[name])
+        for name, value in before.items()
+        if value != after[name] and name not in MAY_CHANGE
+    }
     was, now = newest.get(BATCH, old.train.batch_size_per_gpu), global_batch_size(config)
     if was != now:
         changed["the batch of all processes"] = was, now
@@ -176,13 +166,8 @@ def resume_run(folder: Path, config: Config, model: nn.Module, optimizer: Optimi
 def data_settings(config: Config) -> dict[str, Any]:
     """Arguments of `load_pictures` for the training data."""
     d = config.data
-    return {
-        "spec": d.dataset,
-        "image_size": d.image_size,
-        "root": d.root,
-        "download": d.download,
-        "value_range": d.value_range,
-    }
+    place = {"spec": d.dataset, "root": d.root, "download": d.download}
+    return {**place, "image_size": d.image_size, "value_range": d.value_range}
 
 
 def note_skipped(sets: Sequence[PictureDataset], folder: Path, go_on: bool) -> None:
@@ -197,8 +182,7 @@ def note_skipped(sets: Sequence[PictureDataset], folder: Path, go_on: bool) -> N
         lines = [*known, *(s for d in sets for s in d.skipped), *(s for d in sets for s in d.notes)]
         (folder / SKIPPED).unlink(missing_ok=True)
         if lines:
-            text = "".join(f"{line}\n" for line in dict.fromkeys(lines))
-            (folder / SKIPPED).write_text(text, "utf8")
+            (folder / SKIPPED).write_text("\n".join([*dict.fromkeys(lines), ""]), "utf8")
         tell_skipped(folder, len(known))
 
 
@@ -212,14 +196,11 @@ def skipped_lines(folder: Path) -> list[str]:
 def tell_skipped(folder: Path, known: int) -> None:
     """How many lines `skipped.txt` has behind the first `known` ones, and the first of them."""
     lines = skipped_lines(folder)[known:]
-    kept = [line for line in lines if ": kept, " in line]
-    left_out = [line for line in lines if ": kept, " not in line]
-    for what, found in (("files were skipped", left_out), ("pictures are nearly flat", kept)):
+    for what, flat in (("files were skipped", False), ("pictures are nearly flat", True)):
+        found = [line for line in lines if (": kept, " in line) == flat]
         if found and is_main():
-            print(
-                f"{len(found)} {what}, see {folder / SKIPPED}; the first: {found[0]}",
-                file=sys.stderr,
-            )
+            said = f"{len(found)} {what}, see {folder / SKIPPED}; the first: {found[0]}"
+            print(said, file=sys.stderr)
 
 
 def fingerprint(data: PictureDataset) -> list[int]:
@@ -233,11 +214,10 @@ def fingerprint(data: PictureDataset) -> list[int]:
             name = unicodedata.normalize("NFC", show_path(path[top:])).replace(os.sep, "/")
             size = os.path.getsize(path) if os.path.isfile(path) else -1
             total = zlib.crc32(f"{name.strip('/')} {size}\n".encode(), total)
-        return [len(data), total]
-    for i in range(len(data)):
-        picture = data[i]
-        total = zlib.crc32(f"{list(picture.shape)}".encode(), total)
-        total = zlib.crc32(picture.contiguous().numpy().data, total)
+    else:
+        for picture in (data[i] for i in range(len(data))):
+            total = zlib.crc32(f"{list(picture.shape)}".encode(), total)
+            total = zlib.crc32(picture.contiguous().numpy().data, total)
     return [len(data), total]
 
 
@@ -278,8 +258,8 @@ def save(
 ) -> None:
     """Write a checkpoint with its origin, and what must stay: the batch of all processes and, by
     their `fingerprint`, the pictures. Then the settings are those of the run."""
-    c, batch = config.checkpointing, global_batch_size(config)
-    meta = {BATCH: batch, PICTURES: pictures, **origin(config)}
+    c = config.checkpointing
+    meta = {BATCH: global_batch_size(config), PICTURES: pictures, **origin(config)}
     save_checkpoint(folder, iteration, model, optimizer, c.max_to_keep, c.keep_every, **meta)
     record(folder, config)
 

@@ -3,11 +3,13 @@ that a start takes no seconds. Several that train together, and the command `din
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,14 @@ def rank_of(rank: int, world: int, meet: str, job: Callable[..., Any], arguments
     dist.destroy_process_group()
 
 
+def forked(job: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """A process that does this job."""
+    prepare()
+    process = multiprocessing.get_context(METHOD).Process(target=job, args=arguments)
+    process.start()
+    return process
+
+
 def dinolite(
     *arguments: str, cwd: Path, largest_file: int | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -53,12 +63,8 @@ def dinolite(
     if not FORKS:
         words = [sys.executable, "-m", "dinolite.cli", *arguments]
         return subprocess.run(words, cwd=cwd, capture_output=True, text=True)
-    prepare()
     readers, writers = zip(*(multiprocessing.Pipe(duplex=False) for _ in range(2)), strict=True)
-    process = multiprocessing.get_context("forkserver").Process(
-        target=command, args=(arguments, cwd, writers, largest_file)
-    )
-    process.start()
+    process = forked(command, arguments, cwd, writers, largest_file)
     for writer in writers:
         writer.close()
     with ThreadPoolExecutor() as both:
@@ -84,3 +90,29 @@ def command(
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     cli.main()
+
+
+def torchrun(*words: str, logs: Path) -> str:
+    """torchrun itself, with forks; what its processes printed.
+
+    Raises:
+        AssertionError: one of them failed; the message has what it said.
+    """
+    import torch.distributed.elastic.multiprocessing.errors as elastic_errors
+    import torch.distributed.run as elastic
+
+    prepare()
+    place = words.index("-m")
+    assert words[place + 1] == "dinolite.cli"
+    script = str(Path(cli.__file__))
+    how = ["--start-method", METHOD, "--log-dir", str(logs), "--redirects", "3"]
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        elastic.main([*words[:place], *how, "--run-path", script, *words[place + 2 :]])
+    except elastic_errors.ChildFailedError:
+        said = [path.read_text()[-2000:] for path in logs.rglob("stderr.log")]
+        raise AssertionError("\n".join(said)) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return "".join(path.read_text() for path in sorted(logs.rglob("stdout.log")))

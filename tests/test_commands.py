@@ -50,6 +50,9 @@ SHORT = [
     "gram.loss_weight_schedule=none",
     "dino.local_loss_weight_schedule={peak=1}",
     "evaluation.max_train=64",
+    "train.num_workers=0",  # ten for each of two processes would be a crowd
+    "crops.global_crops_size=64",
+    "crops.local_crops_size=32",
     *([] if can_shard_on_cpu() else ["train.parallel=ddp"]),
 ]
 
@@ -275,32 +278,14 @@ class Visitor:
 
 
 def torchrun(words: list[str], desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchrun itself, on this machine: two processes for eight, one machine for many. They are
-    forked from one process that has imported everything, which saves their starts."""
-    import torch.distributed.elastic.multiprocessing.errors as elastic_errors
-    import torch.distributed.run as elastic
-
-    place = words.index("-m")
-    assert words[place + 1] == "dinolite.cli"
-    options = dict(zip(words[:place:2], words[1:place:2], strict=False))
-    ours = [*words[:place]]
+    """torchrun itself, on this machine: two processes for eight, one machine for many."""
+    ours = [*words]
     for name, value in (("--nproc-per-node", "2"), ("--nnodes", "1")):
         if name in ours:
             ours[ours.index(name) + 1] = value
-    assert options or "--standalone" in ours
-    processes.prepare()
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    script = str(ROOT / "dinolite" / "cli.py")
-    how = ["--start-method", processes.METHOD, "--log-dir", str(desk / "logs"), "--redirects", "3"]
-    try:
-        elastic.main([*ours, *how, "--run-path", script, *small(words[place + 2 :])])
-    except elastic_errors.ChildFailedError:
-        said = [path.read_text()[-2000:] for path in (desk / "logs").rglob("stderr.log")]
-        pytest.fail("\n".join(said))
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    trained(words[place + 2 :], desk)
+    rest = words[words.index("dinolite.cli") + 1 :]
+    processes.torchrun(*ours[: -len(rest)], *small(rest), logs=desk / "logs")
+    trained(rest, desk)
 
 
 def program(module: str, words: list[str], desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_run_without_a_terminal_prints_a_line_every_log_step(tmp_path: Path) -
     found = [LINE.fullmatch(line.rstrip("\n")) for line in lines]
     assert [int(match[1]) for match in found if match] == [20, 40, 60], lines
     knn = [line.split()[0] for line in lines if "k-NN" in line]
-    assert knn == ["0/60", "40/60", "60/60"] and len(lines) == 7, lines
+    assert knn == ["0/60", "40/60", "60/60"] and len(lines) == 8, lines
 
 
 def test_seconds_of_data_and_compute(monkeypatch: pytest.MonkeyPatch) -> None:

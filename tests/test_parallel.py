@@ -7,8 +7,6 @@ is loaded and renewed. What each process draws for itself is off: dropped sample
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -430,19 +428,10 @@ def test_the_commands_of_the_documentation(tmp_path: Path) -> None:
     shared = [*TINY, "optim.lr.warmup=0", "dino.koleo_loss_distributed=true", "train.log_every=1"]
     shared += [f"train.output_dir={tmp_path}", "evaluation.eval_period_iterations=9"]
 
-    def call(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
     cli = ("dinolite.cli", "train", "demo", "--out", str(tmp_path), "--no-report", *shared)
-    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-    said = call(*torchrun, *cli, "train.parallel=fsdp2", "train.iterations=2").splitlines()
+    torchrun = ("--standalone", "--nproc-per-node=2", "-m")
+    more = ("train.parallel=fsdp2", "train.iterations=2")
+    said = processes.torchrun(*torchrun, *cli, *more, logs=tmp_path / "logs").splitlines()
     assert [s.split()[0] for s in said if "/2  " in s] == ["0/2", "1/2", "2/2", "2/2"], "one speaks"
     published = load_file(tmp_path / "teacher.safetensors")
     assert {v.dtype for v in published.values()} == {torch.float32}

@@ -14,7 +14,7 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -39,24 +39,6 @@ UNTRAINED, PIXELS = "untrained", "raw pixels"
 # --- sources: what turns a picture into patch vectors ---
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Anything with a vector for each patch. `layers` and `heads` are counts; without heads there
-    is no attention."""
-
-    patch_size: int
-    layers: int
-    heads: int
-
-    def features(self, picture: UInt8[Tensor, "3 H W"]) -> list[Float[Tensor, "D h w"]]:
-        """The patch vectors after each layer."""
-
-    def attention(
-        self, picture: UInt8[Tensor, "3 H W"], layer: int, row: int, column: int
-    ) -> Float[Tensor, "heads h w"]:
-        """How much the patch (row, column) attends to each patch, per head."""
-
-
 @dataclass(eq=False)
 class NetSource:
     """A backbone, and how it was shown colours: their mean and spread (none = those that came with
@@ -75,9 +57,8 @@ class NetSource:
     def features(self, picture: UInt8[Tensor, "3 H W"]) -> list[Float[Tensor, "D h w"]]:
         """After each block and the final norm, which was trained for the last block only."""
         with torch.inference_mode():
-            layers = self.net.get_intermediate_layers(
-                self.prepared(picture), self.layers, reshape=True
-            )
+            x = self.prepared(picture)
+            layers = self.net.get_intermediate_layers(x, self.layers, reshape=True)
         return [x[0].float() for x in layers]
 
     def attention(
@@ -93,9 +74,8 @@ class NetSource:
     def prepared(self, picture: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "1 3 H W"]:
         """The picture as the net was trained to read it."""
         pictures = as_grey(picture[None]) if self.grey else picture[None]
-        return preprocess(
-            pictures, self.mean or self.net.pixel_mean, self.std or self.net.pixel_std
-        )
+        colours = self.mean or self.net.pixel_mean, self.std or self.net.pixel_std
+        return preprocess(pictures, *colours)
 
     def untrained(self) -> NetSource:
         """The same net with start values, seed 0."""
@@ -108,7 +88,7 @@ class NetSource:
 
 @dataclass(eq=False)
 class PixelSource:
-    """Patches as the pixels they are made of."""
+    """Patches as the pixels they are made of; without heads there is no attention."""
 
     patch_size: int
     layers: int = 1
@@ -118,27 +98,20 @@ class PixelSource:
         """One layer: D = 3 patch_size^2 numbers in [0, 1]."""
         return [pixel_patches(picture[None], self.patch_size)[0]]
 
-    def attention(
-        self, picture: UInt8[Tensor, "3 H W"], layer: int, row: int, column: int
-    ) -> Float[Tensor, "heads h w"]:
-        """There is none.
 
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("raw pixels have no attention; choose another metric or other weights")
+Source = NetSource | PixelSource
+"""What has `patch_size`, counts of `layers` and `heads`, and vectors for each patch."""
 
 
 def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dict[str, Source]:
     """The named weights, then the first of them untrained, then raw pixels.
 
     Args:
-        names: as for `models.pretrained.load`: names, files, or folders of runs.
+        names: as for `models.pretrained.load`, at least one: names, files, or folders of runs.
         allow_network: may released weights be downloaded?
 
     Raises:
         WeightsError: there is no such thing, or it cannot be read.
-        ValueError: `names` is empty.
     """
     if not names:
         raise ValueError("names is empty; name at least one file, folder or released model")
@@ -244,9 +217,7 @@ class Answer:
         values = self.maps.clone()
         values[self.asked] = torch.nan
         values = values[values.isfinite()]
-        if not len(values):
-            return 0.0, 1.0
-        return float(values.min()), float(values.max())
+        return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
 
 
 class Gallery:
@@ -279,10 +250,8 @@ class Gallery:
             ValueError: it is too large, or no picture that can be read; the others stay.
         """
         if len(data) > UPLOAD_BYTES:
-            raise ValueError(
-                f"{name}: {len(data) / 2**20:.1f} MB are more than the "
-                f"{UPLOAD_BYTES // 2**20} MB allowed"
-            )
+            mb, most = len(data) / 2**20, UPLOAD_BYTES // 2**20
+            raise ValueError(f"{name}: {mb:.1f} MB are more than the {most} MB allowed")
         picture = square(read_picture(io.BytesIO(data), name=name), self.side)[0]
         while name in self.pictures:
             name += "'"
@@ -340,6 +309,8 @@ class Gallery:
         self, source: Source, question: Question, row: int, column: int
     ) -> Float[Tensor, "n h w"]:
         """Within the chosen picture; NaN elsewhere: attention does not cross pictures."""
+        if isinstance(source, PixelSource):
+            raise ValueError("raw pixels have no attention; choose another metric or other weights")
         picture = list(self.pictures.values())[question.picture]
         heads = source.attention(picture, question.layer, row, column)
         one = heads.mean(0) if question.head is None else heads[question.head]
@@ -363,7 +334,7 @@ def best_patches(
     maps: Float[Tensor, "n h w"], asked: tuple[int, int, int]
 ) -> list[tuple[int, int, int]]:
     """Picture, row and column of the most alike patches of each picture."""
-    values = maps.nan_to_num(-torch.inf).clone()
+    values = maps.nan_to_num(-torch.inf)
     values[asked] = -torch.inf
     found = []
     for picture, one in enumerate(values.flatten(1)):

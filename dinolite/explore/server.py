@@ -14,9 +14,9 @@ import io
 import json
 import secrets
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 from urllib.parse import unquote
 
 from PIL import Image
@@ -37,7 +37,12 @@ from dinolite.explore.gallery import (
 )
 
 HOST = "127.0.0.1"
-FILES = {"explore.js": "text/javascript", "explore.css": "text/css"}
+FILES = {
+    "": ("explore.html", "text/html; charset=UTF-8"),
+    "explore.js": ("explore.js", "text/javascript"),
+    "explore.css": ("explore.css", "text/css"),
+}
+FREE = ("/explore.js", "/explore.css")  # no secrets in them: no token is needed
 HERE = Path(__file__).resolve().parent
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -83,10 +88,8 @@ async def serve_until_interrupted(
 
 
 def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
-    """Start listening; returns the server and the address of the page, token included.
-
-    Args:
-        port: 0 = any free one.
+    """Start listening at a port (0 = any free one); returns the server and the address of the page,
+    token included.
 
     Raises:
         ValueError: there is no such port.
@@ -98,8 +101,7 @@ def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
     port, token = sockets[0].getsockname()[1], secrets.token_urlsafe(24)
     shared = {"gallery": gallery, "token": token}
     routes = [
-        (r"/", Page, shared),
-        (r"/(explore\.js|explore\.css)", File, shared),
+        (r"/(|explore\.js|explore\.css)", File, shared),
         (r"/about", About, shared),
         (r"/picture/(\d{1,4})", Picture, shared),
         (r"/ask", Ask, shared),
@@ -117,8 +119,6 @@ def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
 class Request(RequestHandler):
     """What every request must pass: the right host, no other site, and the token."""
 
-    needs_token: ClassVar[bool] = True
-
     def initialize(self, gallery: Gallery, token: str) -> None:
         self.gallery, self.token = gallery, token
 
@@ -129,7 +129,7 @@ class Request(RequestHandler):
         self.set_header("Cache-Control", "no-store")
         self.clear_header("Server")
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         port = self.settings["port"]
         ours = {f"{HOST}:{port}", f"localhost:{port}"}
         headers = self.request.headers
@@ -139,9 +139,10 @@ class Request(RequestHandler):
         if origin is not None and origin not in {f"http://{host}" for host in ours}:
             raise HTTPError(403, reason="requests of other sites are refused")
         given = headers.get("X-Token") or self.get_query_argument("token", "")
-        if self.needs_token and not hmac.compare_digest(given.encode(), self.token.encode()):
+        if self.request.path not in FREE and not hmac.compare_digest(
+            given.encode(), self.token.encode()
+        ):
             raise HTTPError(403, reason="token missing or wrong: use the address that was printed")
-        return None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """One sentence, never a traceback."""
@@ -152,44 +153,34 @@ class Request(RequestHandler):
 
     def refuse(self, error: ValueError) -> None:
         """The sentence of a mistake, for the reader of the page."""
+        said = [str(error)]
+        if isinstance(error, ValidationError):
+            said = explain(error, Question, "question")
         self.set_status(400)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(sentence(error))
-
-
-class Page(Request):
-    """The page itself."""
-
-    def get(self) -> None:
-        self.write((HERE / "explore.html").read_text("utf8"))
+        self.finish("; ".join(said))
 
 
 class File(Request):
-    """Script and style of the page; no secrets in them."""
-
-    needs_token = False
+    """The page itself, its script and its style."""
 
     def get(self, name: str) -> None:
-        self.set_header("Content-Type", FILES[name])
-        self.write((HERE / name).read_text("utf8"))
+        file, kind = FILES[name]
+        self.set_header("Content-Type", kind)
+        self.write((HERE / file).read_text("utf8"))
 
 
 class About(Request):
     """What can be chosen."""
 
     def get(self) -> None:
+        side = self.gallery.side
         sources = {
-            name: {"layers": s.layers, "heads": s.heads, "grid": self.gallery.side // s.patch_size}
+            name: {"layers": s.layers, "heads": s.heads, "grid": side // s.patch_size}
             for name, s in self.gallery.sources.items()
         }
-        about = {
-            "sources": sources,
-            "pictures": list(self.gallery.pictures),
-            "metrics": get_args(Metric),
-            "side": self.gallery.side,
-            "upload_bytes": UPLOAD_BYTES,
-        }
-        self.write(about)
+        about = {"sources": sources, "pictures": list(self.gallery.pictures), "side": side}
+        self.write({**about, "metrics": get_args(Metric), "upload_bytes": UPLOAD_BYTES})
 
 
 class Picture(Request):
@@ -233,13 +224,5 @@ def to_json(answer: Answer) -> str:
     """Maps as rows of numbers, null for NaN."""
     maps = [None if bool(m.isnan().all()) else m.tolist() for m in answer.maps]
     low, high = answer.limits()
-    return json.dumps(
-        {"maps": maps, "asked": answer.asked, "best": answer.best, "low": low, "high": high}
-    )
-
-
-def sentence(error: ValueError) -> str:
-    """What a mistake says, in one line."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(explain(error, Question, "question"))
+    found = {"maps": maps, "asked": answer.asked, "best": answer.best}
+    return json.dumps({**found, "low": low, "high": high})

@@ -67,8 +67,7 @@ class KoLeoLoss(nn.Module):
             ValueError: they are too few, or cannot be shared out.
         """
         everyone = batch * world_size() if self.distributed else batch
-        size = self.loss_group_size if self.distributed else None
-        size = size or everyone
+        size = (self.distributed and self.loss_group_size) or everyone
         if size % batch or everyone % size:
             raise ValueError(
                 f"koleo_distributed_loss_group_size = {size} must be a multiple of the local batch "

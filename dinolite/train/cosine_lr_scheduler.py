@@ -93,11 +93,8 @@ class Schedules:
     def __init__(self, config: Config) -> None:
         self.config, n, o = config, config.train.iterations, config.optim
         batch = global_batch_size(config)
-        scale = {
-            "sqrt_wrt_1024": 4 * (batch / 1024) ** 0.5,
-            "linear_wrt_256": batch / 256,
-            "off": 1.0,
-        }[o.scaling_rule]
+        scales = {"sqrt_wrt_1024": 4 * (batch / 1024) ** 0.5, "linear_wrt_256": batch / 256}
+        scale = scales.get(o.scaling_rule, 1.0)
         scaled = {"peak": o.lr.peak * scale}
         if o.lr.kind == "warmup_cosine" and o.lr.end is not None:
             scaled["end"] = o.lr.end * scale  # the official v1 schedule leaves its end unscaled

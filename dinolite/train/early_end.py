@@ -93,14 +93,9 @@ def keep_failure(
     where they stood before the bad step.
     """
     place, iteration = folder / FAILED, int(guard.iteration)
-    spoiled = not_finite(model)
-    report = {
-        "iteration": iteration,
-        "not_finite": guard.bad_names(),
-        "weights_not_finite": spoiled,
-        "processes": world_size(),
-        **origin(config),
-    }
+    spoiled = [n for n, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
+    report = {"iteration": iteration, "not_finite": guard.bad_names(), "processes": world_size()}
+    report |= {"weights_not_finite": spoiled, **origin(config)}
     try:
         save_checkpoint(place, iteration, model, optimizer, 1, **origin(config))
         if is_main():
@@ -113,11 +108,6 @@ def keep_failure(
         f"{error}. Before that step {where}; {place} holds what is needed to see it again: "
         "dinolite.train.train.replay(run)"
     )
-
-
-def not_finite(module: nn.Module) -> list[str]:
-    """Names of the parameters that hold NaN or infinity."""
-    return [n for n, p in module.named_parameters() if not bool(p.detach().isfinite().all())]
 
 
 def read_failure(folder: Path) -> tuple[Config, int, Path]:

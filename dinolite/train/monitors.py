@@ -32,11 +32,10 @@ def entropy_floors(config: Config, n_processes: int = 1) -> dict[str, float]:
     h, w = height_width(config.crops.global_crops_size)
     patches = h * w // config.student.patch_size**2
     hidden = sum(config.ibot.mask_ratio_min_max) / 2 * config.ibot.mask_sample_probability
+    shares = {"dino": crops, "ibot": crops * patches * hidden}
     return {
-        "dino_entropy_floor": entropy_floor(config.dino.head_n_prototypes, crops),
-        "ibot_entropy_floor": entropy_floor(
-            config.ibot.head_n_prototypes, crops * patches * hidden
-        ),
+        f"{name}_entropy_floor": entropy_floor(getattr(config, name).head_n_prototypes, n)
+        for name, n in shares.items()
     }
 
 

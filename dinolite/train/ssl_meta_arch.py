@@ -115,8 +115,7 @@ class SSLMetaArch(nn.Module):
         teacher = self.get_teacher_output(batch, teacher_temp)
         student = self.get_student_output(batch)
         if local_loss_weight == 0:
-            local = student.local_cls_after_head[:0]
-            student = student._replace(local_cls_after_head=local)
+            student = student._replace(local_cls_after_head=student.local_cls_after_head[:0])
         gram = None
         if self.config.gram.use_loss and gram_loss_weight > 0:
             gram = self.get_gram_output(batch, teacher)
@@ -197,12 +196,9 @@ class SSLMetaArch(nn.Module):
             spread_out = [self.koleo_loss(x) for x in student.cls_pre_head]
             losses["koleo_loss"] = torch.stack(spread_out).mean()
         if ibot.loss_weight > 0:
-            losses["ibot_loss"] = self.ibot_patch_loss.forward_masked(
-                student.masked_patch_after_head,
-                teacher.masked_patch_centered,
-                batch.masks_weight,
-                len(batch.masks),
-            )
+            scores, probs = student.masked_patch_after_head, teacher.masked_patch_centered
+            how = batch.masks_weight, len(batch.masks)
+            losses["ibot_loss"] = self.ibot_patch_loss.forward_masked(scores, probs, *how)
         if gram is not None:
             which = batch.masks, self.config.gram.tokens_used
             losses["gram_loss"] = self.gram_loss(
@@ -216,15 +212,13 @@ class SSLMetaArch(nn.Module):
         dino, G, L = self.config.dino, N_GLOBAL, self.config.crops.local_crops_number
         n_global = G * (G - 1) if dino.global_ignore_diagonal else G * G
         n_local = G * L
+        n_all = n_global + n_local
         # Logged as a mean over the global crops, KoLeo counts as their sum: the features of each
         # crop are spread with the full weight, as in the official code, which has this very name.
         koleo_scale = G
         weights = {
-            "dino_local_crops_loss": dino.loss_weight
-            * local_weight
-            * n_local
-            / (n_global + n_local),
-            "dino_global_crops_loss": dino.loss_weight * n_global / (n_global + n_local),
+            "dino_local_crops_loss": dino.loss_weight * local_weight * n_local / n_all,
+            "dino_global_crops_loss": dino.loss_weight * n_global / n_all,
             "koleo_loss": dino.koleo_loss_weight * koleo_scale,
             "ibot_loss": self.config.ibot.loss_weight,
             "gram_loss": gram_weight,
@@ -246,14 +240,8 @@ def build_network(config: Config, *, teacher: bool = False) -> nn.ModuleDict:
     backbone = backbone_of(config, teacher)
     parts: dict[str, nn.Module] = {"backbone": backbone}
     for name, c in (("dino_head", config.dino), ("ibot_head", config.ibot)):
-        parts[name] = DINOHead(
-            backbone.embed_dim,
-            c.head_n_prototypes,
-            c.head_nlayers,
-            c.head_hidden_dim,
-            c.head_bottleneck_dim,
-            c.head_last_layer_std,
-        )
+        sizes = c.head_n_prototypes, c.head_nlayers, c.head_hidden_dim, c.head_bottleneck_dim
+        parts[name] = DINOHead(backbone.embed_dim, *sizes, c.head_last_layer_std)
     return nn.ModuleDict(parts)
 
 

@@ -130,10 +130,10 @@ def run_loop(
 ) -> None:
     """Steps, log, k-NN and checkpoints until the last iteration."""
     config, total = state.config, state.config.train.iterations
-    rank, world_size = parallel.rank(), parallel.world_size()
+    world_size = parallel.world_size()
     if state.iteration == 0:
         evaluate(state, monitor, log)
-    process = {"rank": rank, "world_size": world_size}
+    process = {"rank": parallel.rank(), "world_size": world_size}
     batches = ssl_batches(data, config, state.device, start=state.iteration, **process)
     means, clock = RunningMeans(), StepClock(parallel.global_batch_size(config), state.device)
     for batch in batches:

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.data.pictures import check_layout
-from dinolite.viz.style import panels, show_image
+from dinolite.viz.style import pictures_above, show_image
 
 
 def pca_rgb(
@@ -52,11 +51,7 @@ def pca_figure(
     width: float = 9.0,
 ) -> Figure:
     """Pictures in the first row, one row of colours per network ({"trained": ..., ...})."""
-    check_layout(images)
-    aspect = images.shape[2] / images.shape[3]
-    figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
-    for ax, image in zip(axes[0], images, strict=True):
-        show_image(ax, image)
+    figure, axes = pictures_above(images, len(patches), width)
     for row, (name, features) in zip(axes[1:], patches.items(), strict=True):
         for i, (ax, colors) in enumerate(zip(row, pca_rgb(features), strict=True)):
             show_image(ax, colors, name if i == 0 else "")

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from dinolite.data.pictures import check_layout
-from dinolite.viz.style import COLORS, DIVERGING, panels, show_image, show_map
+from dinolite.viz.style import COLORS, DIVERGING, panels, pictures_above, show_image, show_map
 
 SHEET = 6  # pictures in a row
 SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
@@ -49,11 +49,7 @@ def similarity_figure(
 ) -> Figure:
     """Pictures in the first row, the chosen patch framed in the first of them; below, one row of
     similarities per network."""
-    check_layout(images)
-    aspect = images.shape[2] / images.shape[3]
-    figure, axes = panels(1 + len(patches), len(images), width=width, aspect=aspect)
-    for ax, image in zip(axes[0], images, strict=True):
-        show_image(ax, image)
+    figure, axes = pictures_above(images, len(patches), width)
     h, w = next(iter(patches.values())).shape[-2:]
     height, wide = images.shape[2] / h, images.shape[3] / w
     corner = (column * wide - 0.5, row * height - 0.5)
@@ -101,9 +97,7 @@ def neighbours_figure(
                 ax = row[1 + j * k + c]
                 show_image(ax, bank_images[found], name if i == 0 and c == 0 else "")
                 ax.set_axis_on()
-                ax.set_xticks([])
-                ax.set_yticks([])
+                ax.set(xticks=[], yticks=[])
                 color = SAME if bank_labels[found] == query_labels[i] >= 0 else OTHER
-                for spine in ax.spines.values():
-                    spine.set(visible=True, color=color, linewidth=2.5)
+                ax.spines[:].set(visible=True, color=color, linewidth=2.5)
     return figure

@@ -55,6 +55,18 @@ def panels(rows: int, columns: int, width: float = 9.0, aspect: float = 1.0) -> 
     return figure, axes.tolist()
 
 
+def pictures_above(
+    images: UInt8[Tensor, "n 3 H W"], rows: int, width: float
+) -> tuple[Figure, list]:
+    """A figure with the pictures in its first row and `rows` empty ones below; its axes."""
+    check_layout(images)
+    aspect = images.shape[2] / images.shape[3]
+    figure, axes = panels(1 + rows, len(images), width=width, aspect=aspect)
+    for ax, image in zip(axes[0], images, strict=True):
+        show_image(ax, image)
+    return figure, axes
+
+
 def to_picture(image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]) -> Tensor:
     """[H, W, 3] in [0, 1] from uint8, or from floats in [0, 1], which are cut off there.
 

@@ -3,6 +3,8 @@ and every file of a run says what it was made with."""
 
 import json
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,15 +30,22 @@ RUN = [
 ]
 WAYS = {
     "a process of its own": [],
-    "two workers": ["train.num_workers=2"],
     "three workers": ["train.num_workers=3"],
     "pictures one by one, two workers": ["crops.pipeline=per_image", "train.num_workers=2"],
 }
 
 
-def here(out: Path, *more: str) -> Path:
-    train(load_config("demo", [*RUN, *more, f"train.output_dir={out}"]))
-    return out
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The run with these changes, trained once."""
+
+    @cache
+    def run(*more: str) -> Path:
+        out = tmp_path_factory.mktemp("here") / "run"
+        train(load_config("demo", [*RUN, *more, f"train.output_dir={out}"]))
+        return out
+
+    return run
 
 
 def elsewhere(out: Path, *more: str) -> Path:
@@ -46,24 +55,24 @@ def elsewhere(out: Path, *more: str) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_same_bits(way: str, tmp_path: Path, faults: Faults) -> None:
+def test_the_same_bits(way: str, here: Callable[..., Path], tmp_path: Path, faults: Faults) -> None:
     more = WAYS[way]
     plain = [m for m in more if "num_workers" not in m]
-    a, b = here(tmp_path / "a", *plain), elsewhere(tmp_path / "b", *more)
+    a, b = here(*plain), elsewhere(tmp_path / "b", *more)
     x, y = (read_state_dict(run / "teacher.safetensors") for run in (a, b))
     assert all(torch.equal(x[name], y[name]) for name in x)
     assert read_log(a) == read_log(b)
     faults.survived(f"repeated with {way}", "the same bits")
 
 
-def test_another_seed_is_another_run(tmp_path: Path) -> None:
-    a, b = here(tmp_path / "a"), here(tmp_path / "b", "train.seed=1")
+def test_another_seed_is_another_run(here: Callable[..., Path]) -> None:
+    a, b = here(), here("train.seed=1")
     x, y = (read_state_dict(run / "teacher.safetensors") for run in (a, b))
     assert not torch.equal(x["cls_token"], y["cls_token"])
 
 
-def test_every_record_says_where_it_comes_from(tmp_path: Path) -> None:
-    out = here(tmp_path / "run")
+def test_every_record_says_where_it_comes_from(here: Callable[..., Path]) -> None:
+    out = here()
     config = load_config(out / "config.toml")
     metadata = read_metadata(out / "teacher.safetensors")
     stories = [read_meta(place) for place in checkpoints(out)]
