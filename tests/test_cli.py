@@ -162,6 +162,8 @@ def test_features_of_a_folder_and_a_search_in_them(
     with Image.open("alike.png") as picture:
         assert picture.width > 800
     Path("photos").rename("moved")
+    lost = CliRunner().invoke(app, ["search", "f.safetensors", "train/01.png", "--sheet", "b.png"])
+    assert "--folder says where the pictures are" in str(lost.exception)
     said("search", "f.safetensors", "train/01.png", "--sheet", "b.png", "--folder", "moved")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from jaxtyping import Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from dinolite.config import Rgb, load_config
+from dinolite.config import DataConfig, Rgb, load_config
 from dinolite.data.decoding import UnreadablePicture, read_picture, show_path, suffixes
 from dinolite.data.folders import find_pictures
 from dinolite.data.photographs import photographs
@@ -141,20 +142,24 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
     if not names:
         raise ValueError("names is empty; name at least one file, folder or released model")
     nets = {
-        str(name): NetSource(load(name, allow_network=allow_network), grey=saw_grey(name))
+        str(name): NetSource(load(name, allow_network=allow_network), grey=training_data(name).grey)
         for name in names
     }
     first = next(iter(nets.values()))
     return {**nets, UNTRAINED: first.untrained(), PIXELS: PixelSource(first.patch_size)}
 
 
-def saw_grey(name: str | Path) -> bool:
-    """Were these weights trained on grey pictures? A run of dinolite says so in its settings."""
+def training_data(name: str | Path) -> DataConfig:
+    """How the pictures were read on which these weights were trained: a run of dinolite, and a file
+    that it published, say so in their settings; else the default."""
     if (Path(name) / CONFIG).is_file():
-        return load_config(Path(name) / CONFIG).data.grey
+        return load_config(Path(name) / CONFIG).data
     path = Path(name) if Path(name).is_file() else OWN_WEIGHTS / f"{name}.safetensors"
     words = read_metadata(path) if path.is_file() else {}
-    return "recipe" in words and load_config(words["recipe"]).data.grey
+    if "recipe" in words:
+        return load_config(words["recipe"]).data
+    settings = json.loads(words.get("settings", "{}"))
+    return DataConfig.model_validate(settings.get("data", {"dataset": "folder:unknown"}))
 
 
 # --- pictures ---
@@ -163,7 +168,9 @@ PHOTOGRAPHS = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
 SHOWN = 6  # pictures of a folder
 
 
-def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, "3 _ _"]]:
+def pictures_to_show(
+    folder: Path | None, side: int, value_range: tuple[float, float] | None = None
+) -> dict[str, UInt8[Tensor, "3 _ _"]]:
     """Six photographs, or six pictures of a folder by their paths in it, decoded to at most 2 x
     `side` pixels: the first readable one in each sixth of the folder and its sub-folders.
 
@@ -181,7 +188,8 @@ def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, 
     for i in range(parts):
         for path in files[i * len(files) // parts : (i + 1) * len(files) // parts]:
             try:
-                chosen[show_path(path.relative_to(folder))] = read_picture(path, 2 * side)
+                picture = read_picture(path, 2 * side, value_range=value_range)
+                chosen[show_path(path.relative_to(folder))] = picture
                 break
             except UnreadablePicture as error:
                 reasons.append(str(error))

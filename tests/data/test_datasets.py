@@ -230,6 +230,8 @@ def layout(tmp_path: Path, *files: str, n: int = 1) -> Path:
         ),
         (["Training/a/1", "TEST/a/2"], "1 train, 1 TEST, 1 class (a)"),
         (["train/a/1", "Validation/a/2"], "1 train, 1 Validation, 1 class (a)"),
+        (["train/a/1", "Dev/a/2"], "1 train, 1 Dev, 1 class (a)"),
+        (["train/a/1", "eval/a/2", "test/a/3"], "1 train, 1 test, 1 class (a); eval: 1 pict"),
         (["train2017/1", "val2017/2", "annotations/"], "1 train, 1 val2017, no labels"),
         (["train_set/a/1", "test-images/a/2"], "1 train, 1 test-images, 1 class (a)"),
         # A flat test part does not hide the one with labels; ImageNet's val is flat.
