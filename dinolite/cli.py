@@ -144,14 +144,16 @@ def features(
     """Write a vector (or a map of them) for every picture of a folder, with the pictures' names.
     After an interruption the same command goes on."""
     from dinolite.eval.embeddings import GRID, Reading, write_embeddings
-    from dinolite.explore.gallery import saw_grey
+    from dinolite.explore.gallery import training_data
     from dinolite.metrics import progress_bar
     from dinolite.models.pretrained import load
     from dinolite.parallel import pick_device
 
     net = load(model)
     pixels = size or GRID * net.patch_size
-    how = Reading(what, pixels, net.pixel_mean, net.pixel_std, saw_grey(model), half)
+    data = training_data(model)
+    colours = net.pixel_mean, net.pixel_std, data.grey
+    how = Reading(what, pixels, *colours, half, data.value_range)
     words = {"model": model, "folder": str(folder)}
     with progress_bar() as bar:
         task = bar.add_task("features", total=None, info="")
@@ -180,6 +182,7 @@ def search(
     ] = None,
 ) -> None:
     """Name the pictures most like one, with their cosine similarity."""
+    from dinolite.data.decoding import read_picture, show_path
     from dinolite.eval.embeddings import asked_row, most_alike, read_embeddings
     from dinolite.models.pretrained import load
 
@@ -194,14 +197,15 @@ def search(
         raise ValueError(f"sheet = {sheet} must end in .png and be none of the pictures")
     alike = most_alike(found, row, top, pictures[asked.resolve()])
     for name, cosine in alike:
-        typer.echo(f"{cosine:.3f}  {name}")
+        typer.echo(f"{cosine:.3f}  {show_path(name)}")
     if sheet is not None:
-        from dinolite.data.decoding import read_picture
         from dinolite.viz.similarity import search_figure
         from dinolite.viz.style import png_bytes
 
-        shown = [(f"{c:.3f}\n{Path(n).name[-20:]}", read_picture(place / n, 256)) for n, c in alike]
-        sheet.write_bytes(png_bytes(search_figure(read_picture(asked, 256), shown)))
+        words = [f"{cosine:.3f}\n{show_path(Path(name).name)[-20:]}" for name, cosine in alike]
+        files, seen = [asked, *(place / name for name, _ in alike)], found.how.value_range
+        query, *others = (read_picture(file, 256, value_range=seen) for file in files)
+        sheet.write_bytes(png_bytes(search_figure(query, list(zip(words, others, strict=True)))))
         typer.echo(f"sheet: {sheet}")
 
 
@@ -213,14 +217,15 @@ def export(
 ) -> None:
     """Write a model for other programs: normalised pictures of any number and size in, CLS and
     patches out; compared with the model before it is done."""
-    from dinolite.explore.gallery import saw_grey
+    from dinolite.explore.gallery import training_data
     from dinolite.models.export import write_onnx, write_program
     from dinolite.models.pretrained import load
 
     if onnx is None and program is None:
         raise ValueError("nothing to write: give --onnx FILE or --program FILE")
     net = load(model)
-    colours = {"mean": net.pixel_mean, "std": net.pixel_std, "grey": saw_grey(model)}
+    grey = training_data(model).grey
+    colours = {"mean": net.pixel_mean, "std": net.pixel_std, "grey": grey}
     words = {name: json.dumps(value) for name, value in colours.items()}
     for write, path in ((write_onnx, onnx), (write_program, program)):
         if path is not None:

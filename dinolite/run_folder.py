@@ -40,7 +40,7 @@ from dinolite.checkpointer import (
 )
 from dinolite.config import CheckpointingConfig, Config, load_config, to_toml
 from dinolite.data.datasets import FilePictures, PictureDataset
-from dinolite.data.decoding import show_path
+from dinolite.data.decoding import Packed, show_path
 from dinolite.models.pretrained import HANDOVER, TEACHER, save_backbone, write_safetensors
 from dinolite.parallel import barrier, global_batch_size, is_main
 
@@ -205,14 +205,15 @@ def tell_skipped(folder: Path, known: int) -> None:
 
 def fingerprint(data: PictureDataset) -> list[int]:
     """How many pictures, and a checksum of them in their order, which does not depend on where they
-    lie: of the pixels in memory, or else of names and sizes of the files, which takes no reading.
-    """
+    lie: of the pixels in memory, or else of names and sizes of the files, or the size of their
+    archive, which takes no reading."""
     total = 0
     if isinstance(data, FilePictures):
         top = len(os.path.commonpath([os.path.dirname(path) for path in data.paths]))
         for path in data.paths:
             name = unicodedata.normalize("NFC", show_path(path[top:])).replace(os.sep, "/")
-            size = os.path.getsize(path) if os.path.isfile(path) else -1
+            file = path.archive if isinstance(path, Packed) else path
+            size = os.path.getsize(file) if os.path.isfile(file) else -1
             total = zlib.crc32(f"{name.strip('/')} {size}\n".encode(), total)
     else:
         for picture in (data[i] for i in range(len(data))):

@@ -84,6 +84,7 @@ def open_archive(path: str, process: int) -> tuple[zipfile.ZipFile | tarfile.Tar
 
     Raises ValueError if it is neither, or a tar that is compressed as a whole.
     """
+    archive = None
     try:
         if zipfile.is_zipfile(path):
             return zipfile.ZipFile(path), Lock()
@@ -92,11 +93,13 @@ def open_archive(path: str, process: int) -> tuple[zipfile.ZipFile | tarfile.Tar
         return archive, Lock()
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
         with contextlib.suppress(OSError, tarfile.TarError, EOFError):
-            tarfile.open(path).close()
-            raise ValueError(
-                f"{show_path(path)} is compressed as a whole, so that no picture in it can be read "
-                "alone; allowed: a zip, a tar without compression, or the folder it unpacks to"
-            ) from None
+            if archive is None:  # not even its beginning
+                tarfile.open(path).close()
+                raise ValueError(
+                    f"{show_path(path)} is compressed as a whole, so that no picture in it can be "
+                    "read alone; allowed: a zip, a tar without compression, or the folder it "
+                    "unpacks to"
+                ) from None
         raise ValueError(
             f"{show_path(path)} is no whole zip or tar ({error}); allowed: a folder with pictures, "
             "a zip, a tar without compression"

@@ -29,7 +29,7 @@ Place = tuple[str, ...]  # the folders in which a picture lies, from the one tha
 
 _MORE = r"([_ -]?(\d{4}|set|data|images?|imgs?))?"  # train2017, test_images, ...
 TRAIN = re.compile(r"train(ing|val)?" + _MORE, re.IGNORECASE)
-TEST = re.compile(r"(test(ing)?|val(id(ation)?)?)" + _MORE, re.IGNORECASE)
+TEST = re.compile(r"(test(ing)?|val(id(ation)?)?|dev|eval)" + _MORE, re.IGNORECASE)
 IMAGES = re.compile(r"(.*[_ -])?(images?|imgs?)|jpegimages|leftimg8bit", re.IGNORECASE)
 MASKS = re.compile(
     r"(.*[_ -])?(masks?|labels?|annot(ation)?s?|segmentations?|trimaps?|gt|ground_?truths?)"
@@ -191,7 +191,7 @@ def read_folder(root: Path) -> Contents:
     depth = len(above)
     heads = {place[depth] for place in kept if place[depth:]}
     train = {name for name in heads if TRAIN.fullmatch(name)}
-    held = sorted((name for name in heads if TEST.fullmatch(name)), key=lambda n: (n[0] in "vV", n))
+    held = sorted(filter(TEST.fullmatch, heads), key=lambda n: (n[0] not in "tT", n))
     under = {place[depth + 1] for place in kept if place[depth + 1 :] and place[depth] in held}
     labels = {place: (place[depth] if place[depth:] else "") for place in kept}
     alone = heads == set(held) and not all(place[depth:] for place in kept)  # pictures beside it

@@ -49,7 +49,8 @@ SEARCHED = 2**24  # numbers that are compared at once
 @dataclass(frozen=True)
 class Reading:
     """How a picture becomes a row: which vectors, of the picture scaled to size x size pixels
-    (aspect not kept), in which colours; `half` stores them in half precision."""
+    (aspect not kept), in which colours; `half` stores them in half precision; `value_range` as in
+    `read_picture`."""
 
     what: str
     size: int
@@ -57,6 +58,7 @@ class Reading:
     std: Rgb = IMAGENET_STD
     grey: bool = False
     half: bool = False
+    value_range: tuple[float, float] | None = None
 
     def check(self, net: DinoVisionTransformer) -> None:
         """ValueError for what this net cannot do."""
@@ -76,7 +78,8 @@ class Reading:
 
     def picture(self, path: str | Path) -> UInt8[Tensor, "1 3 size size"]:
         """One picture as it is shown; UnreadablePicture if there is none."""
-        return scaled(read_picture(path, DECODED * self.size)[None], self.size)
+        picture = read_picture(path, DECODED * self.size, value_range=self.value_range)
+        return scaled(picture[None], self.size)
 
     def rows(
         self, net: DinoVisionTransformer, pictures: UInt8[Tensor, "B 3 size size"]
@@ -333,7 +336,8 @@ class Embeddings(NamedTuple):
     def how(self) -> Reading:
         """How a further picture becomes a row."""
         own = {k: v for k, v in self.settings.items() if k not in ("weights", "pictures")}
-        return Reading(**own | {k: tuple(own[k]) for k in ("mean", "std")})
+        lists: dict[str, Any] = {k: tuple(v) for k, v in own.items() if isinstance(v, list)}
+        return Reading(**own | lists)
 
 
 def read_embeddings(path: Path) -> Embeddings:

@@ -116,30 +116,30 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
     if not names:
         raise ValueError("names is empty; name at least one file, folder or released model")
     nets = {
-        str(name): NetSource(load(name, allow_network=allow_network), grey=saw_grey(name))
+        str(name): NetSource(load(name, allow_network=allow_network), grey=training_data(name).grey)
         for name in names
     }
     first = next(iter(nets.values()))
     return {**nets, UNTRAINED: first.untrained(), PIXELS: PixelSource(first.patch_size)}
 
 
-def saw_grey(name: str | Path) -> bool:
-    """Were these weights trained on grey pictures? A run of dinolite says so in its settings, which
-    its files and checkpoints hold, too."""
+def training_data(name: str | Path) -> DataConfig:
+    """How the pictures were read on which these weights were trained: a run of dinolite, its
+    checkpoints and the files that it published say so in their settings; else the default."""
     path = Path(name)
     if (path / CONFIG).is_file():
-        return load_config(path / CONFIG).data.grey
+        return load_config(path / CONFIG).data
+    settings: dict[str, dict[str, object]] = {}
     if (path / META).is_file():
-        settings = read_meta(path)["settings"]
+        settings = read_meta(path).get("settings", {})
     else:
         path = path if path.is_file() else OWN_WEIGHTS / f"{name}.safetensors"
         words = read_metadata(path) if path.is_file() else {}
-        if "config" not in words:  # a file of others, whose words mean other things
-            return False
-        if "settings" not in words:
-            return "recipe" in words and load_config(words["recipe"]).data.grey
-        settings = json.loads(words["settings"])
-    return DataConfig(dataset=settings["data"]["dataset"]).grey
+        if "config" in words:  # in headers of others the same words mean other things
+            settings = json.loads(words.get("settings", "{}"))
+            if "recipe" in words and not settings:
+                return load_config(words["recipe"]).data
+    return DataConfig.model_validate(settings.get("data", {"dataset": "folder:unknown"}))
 
 
 # --- pictures ---
@@ -148,7 +148,9 @@ PHOTOGRAPHS = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
 SHOWN = 6  # pictures of a folder
 
 
-def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, "3 _ _"]]:
+def pictures_to_show(
+    folder: Path | None, side: int, value_range: tuple[float, float] | None = None
+) -> dict[str, UInt8[Tensor, "3 _ _"]]:
     """Six photographs, or six pictures of a folder by their paths in it, decoded to at most 2 x
     `side` pixels: the first readable one in each sixth of the folder and its sub-folders.
 
@@ -166,7 +168,8 @@ def pictures_to_show(folder: Path | None, side: int) -> dict[str, UInt8[Tensor, 
     for i in range(parts):
         for path in files[i * len(files) // parts : (i + 1) * len(files) // parts]:
             try:
-                chosen[show_path(path.relative_to(folder))] = read_picture(path, 2 * side)
+                picture = read_picture(path, 2 * side, value_range=value_range)
+                chosen[show_path(path.relative_to(folder))] = picture
                 break
             except UnreadablePicture as error:
                 reasons.append(str(error))

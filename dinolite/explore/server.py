@@ -34,6 +34,7 @@ from dinolite.explore.gallery import (
     Question,
     open_sources,
     pictures_to_show,
+    training_data,
 )
 
 HOST = "127.0.0.1"
@@ -69,7 +70,9 @@ def launch(
         OSError: the port is taken.
     """
     sources = open_sources(list(weights), allow_network=True)
-    gallery = Gallery(sources, pictures_to_show(folder, side), side)
+    gallery = Gallery(
+        sources, pictures_to_show(folder, side, training_data(weights[0]).value_range), side
+    )
     asyncio.run(serve_until_interrupted(gallery, port, browser, say))
 
 

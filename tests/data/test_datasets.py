@@ -230,6 +230,8 @@ def layout(tmp_path: Path, *files: str, n: int = 1) -> Path:
         ),
         (["Training/a/1", "TEST/a/2"], "1 train, 1 TEST, 1 class (a)"),
         (["train/a/1", "Validation/a/2"], "1 train, 1 Validation, 1 class (a)"),
+        (["train/a/1", "Dev/a/2"], "1 train, 1 Dev, 1 class (a)"),
+        (["train/a/1", "eval/a/2", "test/a/3"], "1 train, 1 test, 1 class (a); eval: 1 pict"),
         (["train2017/1", "val2017/2", "annotations/"], "1 train, 1 val2017, no labels"),
         (["train_set/a/1", "test-images/a/2"], "1 train, 1 test-images, 1 class (a)"),
         # A flat test part does not hide the one with labels; ImageNet's val is flat.
@@ -386,7 +388,7 @@ def test_archives_that_cannot_be_used(tmp_path: Path, kind: str) -> None:
     name = {"compressed": "photos.tar.gz", "half a tar": "photos.tar"}.get(kind, "photos.zip")
     path = pack(tmp_path / "photos", tmp_path / name)
     if kind.startswith("half"):
-        path.write_bytes(path.read_bytes()[: 900 if "tar" in name else -40])
+        path.write_bytes(path.read_bytes()[: 1600 if "tar" in name else -40])
     if kind == "text":
         path.write_text("no archive")
     if kind == "no pictures":
@@ -395,6 +397,7 @@ def test_archives_that_cannot_be_used(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*allowed: ") as error:
         load_pictures(f"folder:{path}")
     assert "\n" not in str(error.value)
+    assert ("is compressed" in str(error.value)) == (kind == "compressed")
 
 
 @pytest.mark.parametrize("cache", [2**31, 10])

@@ -88,6 +88,18 @@ def test_a_net_of_grey_pictures_is_shown_grey_ones(folder: Path, tmp_path: Path)
     torch.testing.assert_close(read_embeddings(out).rows, wanted)
 
 
+def test_files_of_12_bits_are_read_as_in_training(tmp_path: Path) -> None:
+    """Otherwise they are nearly black."""
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    how, out = Reading("cls", 8, value_range=(0, 4095)), tmp_path / "f.safetensors"
+    write_embeddings(NET, tmp_path, out, how)
+    found = read_embeddings(out)
+    assert found.how == how and how.picture(tmp_path / "a.png").aminmax() == (0, 255)
+    pictures = [read_picture(tmp_path / "a.png", value_range=(0, 4095))]
+    torch.testing.assert_close(found.rows, extract_features(NET, pictures).cls)
+
+
 class Killed(BaseException):
     """As if the process were gone."""
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dinolite.data.photographs import photographs
@@ -26,7 +27,7 @@ from dinolite.explore.gallery import (
     Question,
     open_sources,
     pictures_to_show,
-    saw_grey,
+    training_data,
 )
 from dinolite.models.pretrained import load, save_backbone, settings_of
 from dinolite_course.explorer import patch_explorer
@@ -227,19 +228,32 @@ def test_the_untrained_net_is_the_same_each_time_and_leaves_the_random_state_alo
 
 def test_every_net_is_shown_colours_as_it_was_trained(tmp_path: Path) -> None:
     """Its own mean and spread, which the file tells; grey if it saw nothing else."""
-    assert not saw_grey("vit_small_patch16_dinov3_qkvb") and saw_grey("dinolite_tiny")
+    assert not training_data("vit_small_patch16_dinov3_qkvb").grey
+    assert training_data("dinolite_tiny").grey
     net = load("dinolite_tiny")
     for data, grey in (("windows", True), ("folder:a", False)):  # as the files of a run say it
         words = {"settings": json.dumps({"data": {"dataset": data}})}
         save_backbone(net, settings_of(net), tmp_path / "teacher.safetensors", words)
         (tmp_path / "meta.json").write_text(f'{{"settings": {words["settings"]}}}')
-        assert saw_grey(tmp_path / "teacher.safetensors") is saw_grey(tmp_path) is grey
+        assert training_data(tmp_path / "teacher.safetensors").grey is grey
+        assert training_data(tmp_path).grey is grey
     source = NetSource(net, grey=True)
     picture = torch.full((3, 16, 16), 255, dtype=torch.uint8)
     picture[0] = 0
     expected = (2 / 3 - 0.5) / 0.2
     assert source.prepared(picture).unique().tolist() == pytest.approx([expected], abs=1e-6)
     assert source.untrained().net.pixel_mean == (0.5, 0.5, 0.5)
+
+
+def test_a_published_file_tells_the_same_as_its_run(tmp_path: Path) -> None:
+    """Grey or not, and what is black and white; other programs' files tell nothing."""
+    told = {"data": {"dataset": "windows", "value_range": [0, 4095]}}
+    for words in ({"settings": json.dumps(told)}, {"format": "pt"}):
+        save_file({"x": torch.zeros(1)}, tmp_path / "teacher.safetensors", words)
+        data = training_data(tmp_path / "teacher.safetensors")
+        assert (data.grey, data.value_range) == (
+            (True, (0, 4095)) if "settings" in words else (False, None)
+        )
 
 
 @pytest.mark.slow

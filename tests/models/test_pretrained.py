@@ -23,7 +23,7 @@ from dinolite.config import (
     load_config,
     parse_override,
 )
-from dinolite.explore.gallery import saw_grey
+from dinolite.explore.gallery import training_data
 from dinolite.models import pretrained
 from dinolite.models.keymaps import (
     ZEROS,
@@ -924,7 +924,7 @@ def test_words_in_the_header_of_a_stranger_are_not_ours(tmp_path: Path) -> None:
     save_file(nano().state_dict(), tmp_path / "x.safetensors", words)
     describe(tmp_path, *UNSEEN)
     assert load(tmp_path / "x.safetensors").pixel_std == IMAGENET_STD
-    assert not saw_grey(tmp_path / "x.safetensors")
+    assert not training_data(tmp_path / "x.safetensors").grey
 
 
 def test_other_channels_than_three(tmp_path: Path) -> None:

@@ -330,6 +330,19 @@ def test_other_pictures_are_told_from_the_same_elsewhere(tmp_path: Path, cache_b
     assert (seen(here) != was) == (cache_bytes > 0)
 
 
+def test_other_pictures_in_an_archive_are_told_by_its_size(tmp_path: Path) -> None:
+    folder = draw(tmp_path / "pictures", range(2))
+
+    def seen() -> list[int]:
+        packed = shutil.make_archive(str(tmp_path / "p"), "zip", folder)
+        return fingerprint(load_pictures(f"folder:{packed}", cache_bytes=0))
+
+    was = seen()
+    assert seen() == was
+    Image.new("RGB", (20, 20)).save(folder / "a" / "00.bmp")
+    assert seen()[0] == was[0] and seen() != was
+
+
 def test_pictures_that_changed_while_a_run_was_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], faults: Faults
 ) -> None:
