@@ -248,7 +248,7 @@ def test_every_net_is_shown_colours_as_it_was_trained(tmp_path: Path) -> None:
 def test_a_published_file_tells_the_same_as_its_run(tmp_path: Path) -> None:
     """Grey or not, and what is black and white; other programs' files tell nothing."""
     told = {"data": {"dataset": "windows", "value_range": [0, 4095]}}
-    for words in ({"settings": json.dumps(told)}, {"format": "pt"}):
+    for words in ({"settings": json.dumps(told), "config": "{}"}, {"format": "pt"}):
         save_file({"x": torch.zeros(1)}, tmp_path / "teacher.safetensors", words)
         data = training_data(tmp_path / "teacher.safetensors")
         assert (data.grey, data.value_range) == (
