@@ -89,7 +89,11 @@ def open_archive(path: str, process: int) -> tuple[zipfile.ZipFile | tarfile.Tar
         if zipfile.is_zipfile(path):
             return zipfile.ZipFile(path), Lock()
         archive = tarfile.open(path, "r:")  # noqa: SIM115
-        archive.getmembers()  # a file cut short is found here
+        archive.getmembers()  # one cut short is found here, or, between two pictures, by its end
+        with open(path, "rb") as file:
+            file.seek(-tarfile.BLOCKSIZE, os.SEEK_END)
+            if any(file.read()):
+                raise tarfile.ReadError("its end is missing")
         return archive, Lock()
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
         with contextlib.suppress(OSError, tarfile.TarError, EOFError):
