@@ -483,20 +483,10 @@ def test_files_on_each_access_are_the_same_as_in_memory(mixed: Path) -> None:
     assert len(held) == len(lazy) == 9 and held.classes == lazy.classes
     assert torch.equal(held.labels, lazy.labels)
     assert all(torch.equal(held[i], lazy[i]) for i in range(9))
-    for a, b in zip(held.batch([3, 1, 4]), lazy.batch(torch.tensor([3, 1, 4])), strict=True):
+    for a, b in zip(held.pictures([3, 1, 4]), lazy.pictures([3, 1, 4]), strict=True):
         assert torch.equal(a, b)
     part = lazy.subset([2, 0])
     assert isinstance(part, FilePictures) and torch.equal(part[1], held[0])
-
-
-def test_batch_pads_to_the_right_and_below(mixed: Path) -> None:
-    pictures = load_pictures(f"folder:{mixed}")
-    canvas, sizes = pictures.batch([0, 8])
-    assert sizes.tolist() == [list(pictures[0].shape[1:]), list(pictures[8].shape[1:])]
-    assert canvas.dtype == torch.uint8 and canvas.shape == (2, 3, *sizes.amax(0).tolist())
-    for i, (k, (h, w)) in enumerate(zip([0, 8], sizes.tolist(), strict=True)):
-        assert torch.equal(canvas[i, :, :h, :w], pictures[k])
-        assert canvas[i].sum() == pictures[k].sum()  # nothing but 0 outside
 
 
 def test_one_size_goes_into_one_tensor(tmp_path: Path) -> None:
@@ -504,10 +494,9 @@ def test_one_size_goes_into_one_tensor(tmp_path: Path) -> None:
         save(tmp_path / f"{i}.png", i)
     pictures = load_pictures(f"folder:{tmp_path}")
     assert isinstance(pictures, TensorPictures) and pictures.images.shape == (5, 3, 4, 6)
-    canvas, sizes = pictures.batch([4, 0])
-    assert canvas[:, 0, 0, 0].tolist() == [4, 0] and sizes.tolist() == [[4, 6], [4, 6]]
+    assert [int(x[0, 0, 0]) for x in pictures.pictures([4, 0])] == [4, 0]
     part = pictures.subset(torch.tensor([3, 1]))
-    assert values(part) == [3, 1] and part.batch([0])[0][0, 0, 0, 0] == 3
+    assert values(part) == [3, 1]
 
 
 def test_unreadable_files_are_left_out_or_replaced(tmp_path: Path) -> None:
@@ -521,7 +510,7 @@ def test_unreadable_files_are_left_out_or_replaced(tmp_path: Path) -> None:
     assert isinstance(lazy, FilePictures) and len(lazy) == 5 and not lazy.skipped
     for _ in range(2):  # told once, however often it is asked for
         assert int(lazy[2][0, 0, 0]) == 3
-        assert lazy.batch([2, 0])[0][:, 0, 0, 0].tolist() == [3, 0]
+        assert [int(x[0, 0, 0]) for x in lazy.pictures([2, 0])] == [3, 0]
     assert len(lazy.skipped) == 1 and "2.png" in lazy.skipped[0]
     assert lazy.labels.tolist() == [0, 0, 1, 1, 1]  # the label of the picture that is shown
 
@@ -533,7 +522,7 @@ def test_pictures_that_use_little_of_their_range_are_noted(tmp_path: Path, cache
     for value_range, dark in ((None, ["0.png", "2.png"]), ((0, 4095), [])):
         pictures = load_pictures(f"folder:{tmp_path}", cache_bytes=cache, value_range=value_range)
         for _ in range(2):
-            pictures.batch(range(4))
+            pictures.pictures(range(4))
         assert [Path(s.split(":")[0]).name for s in pictures.notes] == dark
         assert all("data.value_range = [0, 4095]" in s for s in pictures.notes)
         assert not pictures.skipped
