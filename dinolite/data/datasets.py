@@ -11,6 +11,7 @@ import contextlib
 import copy
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,10 +66,7 @@ def load_pictures(
     `value_range` (of files): see `decoding.read_picture`.
     Raises ValueError for an unknown spec or split, or data that is not there.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
+    _check(split, image_size)
     specs = parts_of(spec)
     if all(part.startswith("folder:") for part in specs):
         folders = [Path(part.removeprefix("folder:")).expanduser() for part in specs]
@@ -87,10 +85,21 @@ def load_pictures(
         return _imagenet(split, image_size, root, cache_bytes)
     if spec in FETCHED:
         return _fetched(spec, split, image_size, Path(root or "data"), download, cache_bytes)
+    raise _unknown(spec)
+
+
+def _check(split: str, image_size: int | None) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
+
+
+def _unknown(spec: str) -> ValueError:
     hint = did_you_mean(spec.lower(), SPECS)
     if Path(spec).expanduser().is_dir():
         hint = f"; this is a folder, did you mean 'folder:{spec}'?"
-    raise ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
+    return ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
 
 
 def parts_of(spec: str) -> list[str]:
@@ -147,7 +156,7 @@ def _fetched(
 
     train = split == "train"
     short = next((s for s in (160, 320) if image_size is not None and image_size <= s), None)
-    kind, which = {
+    sources: dict[str, tuple[str, dict[str, Any]]] = {
         "cifar10": ("CIFAR10", {"train": train}),
         "cifar100": ("CIFAR100", {"train": train}),
         "stl10": ("STL10", {"split": "train+unlabeled" if train else "test"}),
@@ -155,7 +164,8 @@ def _fetched(
             "Imagenette",
             {"split": "train" if train else "val", "size": f"{short}px" if short else "full"},
         ),
-    }[spec]
+    }
+    kind, which = sources[spec]
     made = _found_or_downloaded(spec, getattr(datasets, kind), which, root, download)
     if spec == "imagenette":
         folder = root / (f"imagenette2-{short}" if short else "imagenette2")
@@ -294,8 +304,9 @@ def load_files(
     images: list[Tensor] = []
     kept: list[int] = []
     held, how = 0, (image_size, value_range)
+    read = partial(read_picture, image_size=image_size, value_range=value_range)
     for start in range(0, len(paths), _CHUNK):
-        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], *how), start):
+        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], read), start):
             if isinstance(picture, UnreadablePicture):
                 skipped.append(str(picture))
             else:
@@ -310,8 +321,7 @@ def load_files(
         raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
     kind = TensorPictures if len({x.shape for x in images}) == 1 else ListPictures
     pictures = kind(images, labels[kept], classes, skipped)
-    notes = (nearly_flat(picture, paths[i]) for i, picture in zip(kept, images, strict=True))
-    pictures.notes += filter(None, notes)
+    pictures.notes += filter(None, map(nearly_flat, images, (paths[i] for i in kept)))
     return pictures
 
 
@@ -431,7 +441,7 @@ class FilePictures(PictureDataset):
     ) -> None:
         super().__init__(labels.clone(), classes, skipped)
         self.paths = [str(path) if isinstance(path, Path) else path for path in paths]
-        self.image_size, self.value_range = image_size, value_range
+        self.read = partial(read_picture, image_size=image_size, value_range=value_range)
         self._unreadable: set[int] = set()
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
@@ -442,7 +452,7 @@ class FilePictures(PictureDataset):
             if i in self._unreadable:
                 continue
             try:
-                picture = read_picture(self.paths[i], self.image_size, value_range=self.value_range)
+                picture = self.read(self.paths[i])
             except UnreadablePicture as error:
                 self._unreadable.add(i)
                 self._tell(str(error), self.skipped)
@@ -454,7 +464,7 @@ class FilePictures(PictureDataset):
 
     def pictures(self, indices: Sequence[int]) -> list[Tensor]:
         """The pictures at `indices`, decoded on a few threads."""
-        read = read_many([self.paths[i] for i in indices], self.image_size, self.value_range)
+        read = read_many([self.paths[i] for i in indices], self.read)
         pictures = []
         for i, picture in zip(indices, read, strict=True):
             if isinstance(picture, UnreadablePicture):

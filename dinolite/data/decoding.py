@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
@@ -192,23 +192,21 @@ def _reason(error: Exception, source: PicturePath | io.BytesIO, name: str) -> st
 
 
 def read_many(
-    paths: Sequence[PicturePath],
-    image_size: int | None = None,
-    value_range: tuple[float, float] | None = None,
+    paths: Sequence[PicturePath], read: Callable[[PicturePath], Tensor] = read_picture
 ) -> list[Tensor | UnreadablePicture]:
-    """`read_picture` for many files, on a few threads; a failure stands in its picture's place."""
+    """Read files on a few threads; a failure stands in its picture's place."""
 
-    def read(path: PicturePath) -> Tensor | UnreadablePicture:
+    def tried(path: PicturePath) -> Tensor | UnreadablePicture:
         try:
-            return read_picture(path, image_size, value_range=value_range)
+            return read(path)
         except UnreadablePicture as error:
             return error
 
     workers = min(8, os.cpu_count() or 1, len(paths))
     if workers < 2:
-        return [read(path) for path in paths]
+        return [tried(path) for path in paths]
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(read, paths))
+        return list(pool.map(tried, paths))
 
 
 def nearly_flat(picture: UInt8[Tensor, "3 h w"], path: PicturePath) -> str | None:

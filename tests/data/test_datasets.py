@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dinolite.data import photographs
+from dinolite.data import scenes as scenes_module
 from dinolite.data.datasets import (
     SPECS,
     FilePictures,
@@ -41,14 +42,16 @@ def values(pictures: PictureDataset) -> list[int]:
 # --- specs ---
 
 
-def test_windows_and_scenes() -> None:
+def test_windows_and_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs, "WINDOW_COUNT_AND_SEED", {"test": (60, 1)})
+    monkeypatch.setattr(scenes_module, "SCENE_COUNT_AND_SEED", {"test": (70, 1)})
     windows = load_pictures("windows", "test")
-    assert isinstance(windows, TensorPictures) and windows.images.shape == (1000, 3, 32, 32)
+    assert isinstance(windows, TensorPictures) and windows.images.shape == (60, 3, 32, 32)
     assert len(windows.classes) == 16 and windows.labels.max() == 15
-    assert load_pictures("windows", "test", image_size=24).images.shape == (1000, 3, 24, 24)  # type: ignore[attr-defined]
+    assert load_pictures("windows", "test", image_size=24).images.shape == (60, 3, 24, 24)  # type: ignore[attr-defined]
     scenes = load_pictures("scenes", "test", image_size=32)
     assert isinstance(scenes, ScenePictures)
-    assert scenes.images.shape == (1000, 3, 32, 32) and scenes.masks.shape == (1000, 32, 32)
+    assert scenes.images.shape == (70, 3, 32, 32) and scenes.masks.shape == (70, 32, 32)
     part = scenes.subset([5, 2])
     assert isinstance(part, ScenePictures) and torch.equal(part.masks, scenes.masks[[5, 2]])
 
@@ -565,7 +568,9 @@ def test_wrong_tensors_are_refused(images: Tensor, labels: Tensor) -> None:
         TensorPictures(images, labels, ("a",))
 
 
-def test_sets_of_one_size_are_joined() -> None:
+def test_sets_of_one_size_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs, "WINDOW_COUNT_AND_SEED", {"test": (60, 1)})
+    monkeypatch.setattr(scenes_module, "SCENE_COUNT_AND_SEED", {"test": (70, 1)})
     joined = load_pictures("windows+scenes", "test", 32)
     windows, scenes = (load_pictures(name, "test", 32) for name in ("windows", "scenes"))
     assert len(joined) == len(windows) + len(scenes) and joined.classes == ()
