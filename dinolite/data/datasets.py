@@ -36,7 +36,7 @@ from dinolite.data.decoding import (
 )
 from dinolite.data.folders import EVERY, Contents, listed, read_folder
 from dinolite.data.photographs import CLASSES
-from dinolite.data.pictures import as_pictures, one_picture
+from dinolite.data.pictures import Range, as_pictures, one_picture
 
 MADE, FETCHED = ("windows", "scenes", "mosaics"), ("cifar10", "cifar100", "stl10", "imagenette")
 SPECS = (*MADE, "photos", "folder:PATH", *FETCHED, "imagenet")
@@ -44,7 +44,6 @@ _PROBE = 64  # headers read to estimate the memory needed
 _CHUNK = 1024  # pictures decoded or scaled at once
 
 Some = TypeVar("Some", bound="PictureDataset")
-Range = tuple[float, float] | None
 
 
 def load_pictures(

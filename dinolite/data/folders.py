@@ -15,14 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from dinolite.data.decoding import (
-    Packed,
-    PicturePath,
-    not_read,
-    open_archive,
-    show_path,
-    suffixes,
-)
+from dinolite.data.decoding import Packed, PicturePath, not_read, open_archive, show_path, suffixes
 
 EVERY = 10  # without a sub-folder for testing, every tenth picture is a test picture
 Place = tuple[str, ...]  # the folders in which a picture lies, from the one that was named
