@@ -18,14 +18,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
 
 from dinolite.config import CropsConfig, Size, height_width
-from dinolite.data.augmentations import (
-    ASPECT,
-    Crops,
-    cuts_of,
-    normalize,
-    resize,
-    window_places,
-)
+from dinolite.data.augmentations import ASPECT, Crops, cuts_of, normalize, resize, window_places
 
 TRIES = 10  # draws of a box that fits
 JITTER = ("brightness", "contrast", "saturation", "hue")

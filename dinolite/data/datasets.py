@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,20 +36,10 @@ from dinolite.data.decoding import (
 )
 from dinolite.data.folders import EVERY, Contents, listed, read_folder
 from dinolite.data.photographs import CLASSES
-from dinolite.data.pictures import as_pictures, one_picture
+from dinolite.data.pictures import Range, as_pictures, one_picture
 
-SPECS = (
-    "windows",
-    "scenes",
-    "mosaics",
-    "photos",
-    "folder:PATH",
-    "cifar10",
-    "cifar100",
-    "stl10",
-    "imagenette",
-    "imagenet",
-)
+MADE, FETCHED = ("windows", "scenes", "mosaics"), ("cifar10", "cifar100", "stl10", "imagenette")
+SPECS = (*MADE, "photos", "folder:PATH", *FETCHED, "imagenet")
 _PROBE = 64  # headers read to estimate the memory needed
 _CHUNK = 1024  # pictures decoded or scaled at once
 
@@ -62,7 +53,7 @@ def load_pictures(
     root: str | Path | None = None,
     download: bool = False,
     cache_bytes: int = 2**31,
-    value_range: tuple[float, float] | None = None,
+    value_range: Range = None,
 ) -> PictureDataset:
     """The data set named `spec` (one of `SPECS`), its "train" or "test" pictures.
 
@@ -80,19 +71,19 @@ def load_pictures(
         folders = [Path(part.removeprefix("folder:")).expanduser() for part in specs]
         return load_folders(folders, split, image_size, cache_bytes, value_range)
     if len(specs) > 1:
-        return _joined(spec, split, image_size, root, download, value_range)
-    if spec in ("windows", "scenes", "mosaics"):
+        parts = [
+            load_pictures(x, split, image_size, root, download, 2**31, value_range) for x in specs
+        ]
+        return _joined(spec, parts)
+    if spec in MADE:
         return _made(spec, split, image_size)
     if spec == "photos":
         paths = [photographs.photograph_path(name) for name in CLASSES]
         return load_files(paths, torch.arange(len(paths)), CLASSES, [], image_size, cache_bytes)
     if spec == "imagenet":
         return _imagenet(split, image_size, root, cache_bytes)
-    where = Path(root or "data")
-    if spec == "imagenette":
-        return _imagenette(split, image_size, where, download, cache_bytes)
-    if spec in ("cifar10", "cifar100", "stl10"):
-        return _arrays(spec, split, image_size, where, download)
+    if spec in FETCHED:
+        return _fetched(spec, split, image_size, Path(root or "data"), download, cache_bytes)
     raise _unknown(spec)
 
 
@@ -101,6 +92,13 @@ def _check(split: str, image_size: int | None) -> None:
         raise ValueError(f"split={split!r} is unknown; allowed: 'train', 'test'")
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size={image_size} is not possible; allowed: 1 and up, or None")
+
+
+def _unknown(spec: str) -> ValueError:
+    hint = did_you_mean(spec.lower(), SPECS)
+    if Path(spec).expanduser().is_dir():
+        hint = f"; this is a folder, did you mean 'folder:{spec}'?"
+    return ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
 
 
 def parts_of(spec: str) -> list[str]:
@@ -117,26 +115,8 @@ def parts_of(spec: str) -> list[str]:
     return re.split(rf"\+(?=(?:{names})(?:\+|$))", spec)
 
 
-def _unknown(spec: str) -> ValueError:
-    hint = did_you_mean(spec.lower(), SPECS)
-    if Path(spec).expanduser().is_dir():
-        hint = f"; this is a folder, did you mean 'folder:{spec}'?"
-    return ValueError(f"spec={spec!r} is no known data set; allowed: {', '.join(SPECS)}{hint}")
-
-
-def _joined(
-    spec: str,
-    split: str,
-    size: int | None,
-    root: str | Path | None,
-    download: bool,
-    value_range: tuple[float, float] | None,
-) -> TensorPictures:
+def _joined(spec: str, parts: Sequence[PictureDataset]) -> TensorPictures:
     """ "a+b": the pictures of both, mixed when training because batches are drawn at random."""
-    parts = [
-        load_pictures(part, split, size, root, download, value_range=value_range)
-        for part in parts_of(spec)
-    ]
     tensors = [p for p in parts if isinstance(p, TensorPictures)]
     if len(tensors) < len(parts) or len({p.images.shape[1:] for p in tensors}) > 1:
         raise ValueError(
@@ -161,49 +141,42 @@ def _made(spec: str, split: str, size: int | None) -> TensorPictures:
     else:
         n, seed = scenes.MOSAIC_COUNT_AND_SEED[split]
         made, classes = scenes.make_mosaics(n, split, seed, size or 96), CLASSES
-    return ScenePictures(made.images, made.labels, classes, made.masks)
+    pictures = ScenePictures(made.images, made.labels, classes)
+    pictures.masks = made.masks
+    return pictures
 
 
-def _arrays(
-    spec: str, split: str, image_size: int | None, root: Path, download: bool
-) -> TensorPictures:
-    """The sets torchvision keeps as one array; STL-10's train split has the unlabelled part too."""
+def _fetched(
+    spec: str, split: str, image_size: int | None, root: Path, download: bool, cache_bytes: int
+) -> PictureDataset:
+    """The sets of torchvision: arrays, where STL-10's train split has the unlabelled part too; and
+    Imagenette in the smallest of its three published sizes that is not below `image_size`."""
     from torchvision import datasets
 
-    def make(download: bool) -> Any:
-        if spec == "stl10":
-            part = "train+unlabeled" if split == "train" else "test"
-            return datasets.STL10(str(root), split=part, download=download)
-        kind = datasets.CIFAR10 if spec == "cifar10" else datasets.CIFAR100
-        return kind(str(root), train=split == "train", download=download)
-
-    made = _found_or_downloaded(spec, make, root, download)
+    train = split == "train"
+    short = next((s for s in (160, 320) if image_size is not None and image_size <= s), None)
+    sources: dict[str, tuple[str, dict[str, Any]]] = {
+        "cifar10": ("CIFAR10", {"train": train}),
+        "cifar100": ("CIFAR100", {"train": train}),
+        "stl10": ("STL10", {"split": "train+unlabeled" if train else "test"}),
+        "imagenette": (
+            "Imagenette",
+            {"split": "train" if train else "val", "size": f"{short}px" if short else "full"},
+        ),
+    }
+    kind, which = sources[spec]
+    made = _found_or_downloaded(spec, getattr(datasets, kind), which, root, download)
+    if spec == "imagenette":
+        folder = root / (f"imagenette2-{short}" if short else "imagenette2")
+        pictures = load_folders([folder], split, image_size, cache_bytes)
+        names = {wnid: words[0] for wnid, words in zip(made.wnids, made.classes, strict=True)}
+        pictures.classes = tuple(names[wnid] for wnid in pictures.classes)
+        return pictures
     images = torch.from_numpy(made.data)
     if spec != "stl10":
         images = images.permute(0, 3, 1, 2)  # channels last -> [n, 3, H, W]
     labels = torch.as_tensor(made.labels if spec == "stl10" else made.targets).long()
     return TensorPictures(_shrink(images, image_size), labels, made.classes)
-
-
-def _imagenette(
-    split: str, image_size: int | None, root: Path, download: bool, cache_bytes: int
-) -> PictureDataset:
-    """Imagenette in the smallest of its three published sizes that is not below `image_size`."""
-    from torchvision import datasets
-
-    short = next((s for s in (160, 320) if image_size is not None and image_size <= s), None)
-
-    def make(download: bool) -> Any:
-        size = f"{short}px" if short else "full"
-        part = "train" if split == "train" else "val"
-        return datasets.Imagenette(str(root), split=part, size=size, download=download)
-
-    made = _found_or_downloaded("imagenette", make, root, download)
-    folder = root / (f"imagenette2-{short}" if short else "imagenette2")
-    pictures = load_folder(folder, split, image_size, cache_bytes)
-    names = {wnid: words[0] for wnid, words in zip(made.wnids, made.classes, strict=True)}
-    pictures.classes = tuple(names[wnid] for wnid in pictures.classes)
-    return pictures
 
 
 def _imagenet(
@@ -215,12 +188,14 @@ def _imagenet(
             f"spec='imagenet' needs root with the sub-folders train and val, one folder a class in "
             f"each; root={root} is not that. It is never downloaded: see image-net.org"
         )
-    return load_folder(folder, split, image_size, cache_bytes)
+    return load_folders([folder], split, image_size, cache_bytes)
 
 
-def _found_or_downloaded(spec: str, make: Callable[[bool], Any], root: Path, download: bool) -> Any:
+def _found_or_downloaded(
+    spec: str, kind: Any, which: dict[str, Any], root: Path, download: bool
+) -> Any:
     try:
-        return make(False)
+        return kind(str(root), download=False, **which)
     except (RuntimeError, FileNotFoundError):
         if not download:
             raise ValueError(
@@ -229,7 +204,7 @@ def _found_or_downloaded(spec: str, make: Callable[[bool], Any], root: Path, dow
             ) from None
     root.mkdir(parents=True, exist_ok=True)
     try:
-        return make(True)
+        return kind(str(root), download=True, **which)
     except (OSError, RuntimeError) as error:
         raise RuntimeError(f"data set {spec!r} could not be downloaded: {error}") from error
 
@@ -246,19 +221,12 @@ def _shrink(images: Tensor, image_size: int | None) -> Tensor:
     return torch.cat(parts)
 
 
-def load_folder(
-    folder: Path, split: str, image_size: int | None = None, cache_bytes: int = 2**31
-) -> PictureDataset:
-    """`load_folders` for one."""
-    return load_folders([folder], split, image_size, cache_bytes)
-
-
 def load_folders(
     folders: Sequence[Path],
     split: str,
     image_size: int | None = None,
     cache_bytes: int = 2**31,
-    value_range: tuple[float, float] | None = None,
+    value_range: Range = None,
 ) -> PictureDataset:
     """The "train" or "test" pictures of a folder, a zip or a tar, as `folders.read_folder` finds
     them, with labels by the sorted names of the classes of both parts, -1 = none; or of several
@@ -321,7 +289,7 @@ def load_files(
     skipped: list[str],
     image_size: int | None = None,
     cache_bytes: int = 2**31,
-    value_range: tuple[float, float] | None = None,
+    value_range: Range = None,
 ) -> PictureDataset:
     """Decode the files into memory if they fit into `cache_bytes`, else leave them for later.
 
@@ -335,8 +303,9 @@ def load_files(
     images: list[Tensor] = []
     kept: list[int] = []
     held, how = 0, (image_size, value_range)
+    read = partial(read_picture, image_size=image_size, value_range=value_range)
     for start in range(0, len(paths), _CHUNK):
-        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], *how), start):
+        for i, picture in enumerate(read_many(paths[start : start + _CHUNK], read), start):
             if isinstance(picture, UnreadablePicture):
                 skipped.append(str(picture))
             else:
@@ -349,17 +318,10 @@ def load_files(
             return FilePictures(rest, labels[kept], classes, skipped, *how)
     if not images:
         raise UnreadablePicture(f"none of {len(paths)} picture files is readable: {skipped[-1]}")
-    pictures = _in_memory(images, labels[kept], classes, skipped)
-    notes = (nearly_flat(picture, paths[i]) for i, picture in zip(kept, images, strict=True))
-    pictures.notes += filter(None, notes)
+    kind = TensorPictures if len({x.shape for x in images}) == 1 else ListPictures
+    pictures = kind(images, labels[kept], classes, skipped)
+    pictures.notes += filter(None, map(nearly_flat, images, (paths[i] for i in kept)))
     return pictures
-
-
-def _in_memory(images: list[Tensor], *about: Any) -> PictureDataset:
-    """In one tensor, if they have one size."""
-    if all(picture.shape == images[0].shape for picture in images):
-        return TensorPictures(torch.stack(images), *about)
-    return ListPictures(images, *about)
 
 
 class PictureDataset(Dataset[Tensor]):
@@ -368,7 +330,9 @@ class PictureDataset(Dataset[Tensor]):
     each that was kept and is nearly flat. `understood`: one line on what was found where.
     """
 
-    PER_PICTURE = frozenset({"labels", "images", "masks", "paths"})  # attributes with n entries
+    PER_PICTURE = frozenset(
+        {"labels", "images", "masks", "places", "paths"}
+    )  # attributes with n entries
 
     def __init__(
         self, labels: Int64[Tensor, " n"], classes: Sequence[str], skipped: Sequence[str] = ()
@@ -393,22 +357,6 @@ class PictureDataset(Dataset[Tensor]):
         """The pictures at `indices`, each at its own size."""
         return [self[i] for i in indices]
 
-    def batch(
-        self, indices: Sequence[int] | Tensor
-    ) -> tuple[UInt8[Tensor, "B 3 S S2"], Int64[Tensor, "B 2"]]:
-        """The pictures at `indices` (0..n-1) on one canvas, and the valid height and width of each.
-
-        Every picture lies at the upper left of its canvas, which is as high and as wide as the
-        batch needs; the rest is 0.
-        """
-        pictures = self.pictures([int(i) for i in indices])
-        sizes = torch.tensor([p.shape[1:] for p in pictures], dtype=torch.int64).view(-1, 2)
-        height, width = sizes.amax(0).tolist() if pictures else (0, 0)
-        canvas = torch.zeros(len(pictures), 3, height, width, dtype=torch.uint8)
-        for slot, picture in zip(canvas, pictures, strict=True):
-            slot[:, : picture.shape[1], : picture.shape[2]] = picture
-        return canvas, sizes
-
     def subset(self: Some, indices: Sequence[int] | Tensor) -> Some:
         """The same kind of data set with only the pictures at `indices`, in that order."""
         rows = torch.as_tensor(indices, dtype=torch.int64)
@@ -422,45 +370,30 @@ class PictureDataset(Dataset[Tensor]):
 
 
 class TensorPictures(PictureDataset):
-    """Pictures of one size in one uint8 tensor [n, 3, H, W]: a batch is one indexing operation."""
+    """Pictures of one size in one uint8 tensor [n, 3, H, W]."""
 
     def __init__(
         self,
-        images: UInt8[Tensor, "n 3 H W"],
+        images: UInt8[Tensor, "n 3 H W"] | Sequence[UInt8[Tensor, "3 H W"]],
         labels: Int64[Tensor, " n"],
         classes: Sequence[str],
         skipped: Sequence[str] = (),
     ) -> None:
-        images = as_pictures(images)
-        if labels.shape != images.shape[:1]:
-            raise ValueError(f"labels has shape {list(labels.shape)}; allowed: [{len(images)}]")
+        self.images = as_pictures(images)
+        if labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels has shape {list(labels.shape)}; allowed: [{len(self.images)}]"
+            )
         super().__init__(labels, classes, skipped)
-        self.images = images
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 H W"]:
         return self.images[index]
 
-    def batch(
-        self, indices: Sequence[int] | Tensor
-    ) -> tuple[UInt8[Tensor, "B 3 H W"], Int64[Tensor, "B 2"]]:
-        """`images[indices]`, indices 0..n-1, and their height and width, repeated B times."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
-        images = self.images.index_select(0, rows)  # copies rows whole, 15 times as fast as [rows]
-        return images, torch.tensor(images.shape[2:]).expand(len(images), 2)
-
 
 class ScenePictures(TensorPictures):
-    """Pictures of one size with `masks` int64 [n, H, W]: 0 = background, c + 1 = class c."""
+    """Pictures of one size with the class of each pixel: 0 = background, c + 1 = class c."""
 
-    def __init__(
-        self,
-        images: UInt8[Tensor, "n 3 H W"],
-        labels: Int64[Tensor, " n"],
-        classes: Sequence[str],
-        masks: Int64[Tensor, "n H W"],
-    ) -> None:
-        super().__init__(images, labels, classes)
-        self.masks = masks
+    masks: Int64[Tensor, "n H W"]
 
 
 class ListPictures(PictureDataset):
@@ -475,23 +408,18 @@ class ListPictures(PictureDataset):
         skipped: Sequence[str] = (),
     ) -> None:
         super().__init__(labels, classes, skipped)
+        self.places: list[tuple[int, torch.Size]] = []
+        start = 0
         for i, picture in enumerate(images):
             one_picture(picture, name=f"images[{i}]")
+            self.places.append((start, picture.shape))
+            start += picture.numel()
         empty = torch.zeros(0, dtype=torch.uint8)
         self.pixels = torch.cat([empty, *(picture.flatten() for picture in images)])
-        parts = self.pixels.split([picture.numel() for picture in images])
-        self.images = [part.view(p.shape) for part, p in zip(parts, images, strict=True)]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"images": [(x.storage_offset(), x.shape) for x in self.images]}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        places = [(start, shape, start + shape.numel()) for start, shape in state["images"]]
-        self.images = [self.pixels[start:end].view(shape) for start, shape, end in places]
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
-        return self.images[index]
+        start, shape = self.places[index]
+        return self.pixels[start : start + shape.numel()].view(shape)
 
 
 class FilePictures(PictureDataset):
@@ -508,11 +436,11 @@ class FilePictures(PictureDataset):
         classes: Sequence[str],
         skipped: Sequence[str] = (),
         image_size: int | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: Range = None,
     ) -> None:
         super().__init__(labels.clone(), classes, skipped)
         self.paths = [str(path) if isinstance(path, Path) else path for path in paths]
-        self.image_size, self.value_range = image_size, value_range
+        self.read = partial(read_picture, image_size=image_size, value_range=value_range)
         self._unreadable: set[int] = set()
 
     def __getitem__(self, index: int) -> UInt8[Tensor, "3 h w"]:
@@ -523,7 +451,7 @@ class FilePictures(PictureDataset):
             if i in self._unreadable:
                 continue
             try:
-                picture = read_picture(self.paths[i], self.image_size, value_range=self.value_range)
+                picture = self.read(self.paths[i])
             except UnreadablePicture as error:
                 self._unreadable.add(i)
                 self._tell(str(error), self.skipped)
@@ -535,7 +463,7 @@ class FilePictures(PictureDataset):
 
     def pictures(self, indices: Sequence[int]) -> list[Tensor]:
         """The pictures at `indices`, decoded on a few threads."""
-        read = read_many([self.paths[i] for i in indices], self.image_size, self.value_range)
+        read = read_many([self.paths[i] for i in indices], self.read)
         pictures = []
         for i, picture in zip(indices, read, strict=True):
             if isinstance(picture, UnreadablePicture):

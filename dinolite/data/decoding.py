@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
@@ -25,6 +25,8 @@ from jaxtyping import Shaped, UInt8
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
+
+from dinolite.data.pictures import Range
 
 # Only these are tried: a file named .jpg that is PostScript would otherwise start another program.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "HEIF")
@@ -150,7 +152,7 @@ def read_picture(
     path: PicturePath | io.BytesIO,
     image_size: int | None = None,
     name: str | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: Range = None,
 ) -> UInt8[Tensor, "3 h w"]:
     """Decode a picture file to RGB, upright, its long side at most `image_size` pixels.
 
@@ -199,23 +201,21 @@ def _reason(error: Exception, source: PicturePath | io.BytesIO, name: str) -> st
 
 
 def read_many(
-    paths: Sequence[PicturePath],
-    image_size: int | None = None,
-    value_range: tuple[float, float] | None = None,
+    paths: Sequence[PicturePath], read: Callable[[PicturePath], Tensor] = read_picture
 ) -> list[Tensor | UnreadablePicture]:
-    """`read_picture` for many files, on a few threads; a failure stands in its picture's place."""
+    """Read files on a few threads; a failure stands in its picture's place."""
 
-    def read(path: PicturePath) -> Tensor | UnreadablePicture:
+    def tried(path: PicturePath) -> Tensor | UnreadablePicture:
         try:
-            return read_picture(path, image_size, value_range=value_range)
+            return read(path)
         except UnreadablePicture as error:
             return error
 
     workers = min(8, os.cpu_count() or 1, len(paths))
     if workers < 2:
-        return [read(path) for path in paths]
+        return [tried(path) for path in paths]
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(read, paths))
+        return list(pool.map(tried, paths))
 
 
 def nearly_flat(picture: UInt8[Tensor, "3 h w"], path: PicturePath) -> str | None:
@@ -288,7 +288,7 @@ def _turn_upright(picture: Image.Image) -> None:
         ImageOps.exif_transpose(picture, in_place=True)
 
 
-def _to_rgb(picture: Image.Image, value_range: tuple[float, float] | None) -> Image.Image:
+def _to_rgb(picture: Image.Image, value_range: Range) -> Image.Image:
     signed_bytes = picture.mode == "L" and _tag(picture, "SampleFormat", 1) == 2
     if picture.mode.startswith(("I", "F")) or signed_bytes:
         grey = _to_8_bit(_grey_values(picture), _range_of_file(picture), value_range)
@@ -326,7 +326,7 @@ def _grey_values(picture: Image.Image) -> Shaped[np.ndarray, "h w"]:
     return values.view(np.int8) if picture.mode == "L" else values
 
 
-def _range_of_file(picture: Image.Image) -> tuple[float, float] | None:
+def _range_of_file(picture: Image.Image) -> Range:
     """Lowest and highest value of unsigned grey of up to 16 bits; None for all other kinds."""
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format != "TIFF"):
         return 0, 2 ** _tag(picture, "BitsPerSample", 16) - 1
@@ -334,9 +334,7 @@ def _range_of_file(picture: Image.Image) -> tuple[float, float] | None:
 
 
 def _to_8_bit(
-    values: Shaped[np.ndarray, "h w"],
-    range_of_file: tuple[float, float] | None,
-    value_range: tuple[float, float] | None,
+    values: Shaped[np.ndarray, "h w"], range_of_file: Range, value_range: Range
 ) -> UInt8[np.ndarray, "h w"]:
     """Numbers of any kind -> 0..255. Pillow alone would cut everything above 255 off."""
     if given := value_range or range_of_file:

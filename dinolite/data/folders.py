@@ -15,14 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from dinolite.data.decoding import (
-    Packed,
-    PicturePath,
-    not_read,
-    open_archive,
-    show_path,
-    suffixes,
-)
+from dinolite.data.decoding import Packed, PicturePath, not_read, open_archive, show_path, suffixes
 
 EVERY = 10  # without a sub-folder for testing, every tenth picture is a test picture
 Place = tuple[str, ...]  # the folders in which a picture lies, from the one that was named
@@ -45,6 +38,10 @@ class FoundPictures(NamedTuple):
     places: list[Place]
     skipped: list[str]
 
+    def skip(self, path: PicturePath, why: str) -> None:
+        """Say that it is left out."""
+        self.skipped.append(f"{show_path(path)}: skipped, {why}")
+
 
 def find_pictures(root: Path) -> FoundPictures:
     """Every picture file under `root`, which may be a zip or a tar; each real folder once, so that
@@ -59,8 +56,7 @@ def find_pictures(root: Path) -> FoundPictures:
     full = {place[:i] for place in found.places for i in range(len(place) + 1)}
     for place in folders:
         if place not in full and place[:-1] in full:
-            where = show_path(root.joinpath(*place))
-            found.skipped.append(f"{where}: skipped, a folder without pictures")
+            found.skip(root.joinpath(*place), "a folder without pictures")
     return found
 
 
@@ -69,25 +65,22 @@ def _walk(root: Path, found: FoundPictures) -> list[Place]:
     seen: set[str] = set()
     folders = []
 
-    def unreadable(error: OSError) -> None:
-        found.skipped.append(f"{show_path(error.filename)}: skipped, {error.strerror}")
-
-    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=True):
+    for folder, subfolders, files in os.walk(
+        root, onerror=lambda e: found.skip(e.filename, str(e.strerror)), followlinks=True
+    ):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
             if not Path(os.path.realpath(Path(folder).parent)).is_relative_to(real):  # no circle
-                again = "skipped, its pictures were found under another name"
-                found.skipped.append(f"{show_path(folder)}: {again}")
+                found.skip(folder, "its pictures were found under another name")
             continue
         seen.add(real)
         for name in sorted(name for name in subfolders if name.startswith(".")):
-            found.skipped.append(f"{show_path(folder)}/{name}: skipped, a hidden folder")
+            found.skip(f"{folder}/{name}", "a hidden folder")
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         folders.append(Path(folder).relative_to(root).parts)
         for file in sorted(files):
-            path = os.path.join(folder, file)
-            _add(found, path, folders[-1], file)
+            _add(found, os.path.join(folder, file), folders[-1], file)
     return folders
 
 
@@ -105,9 +98,9 @@ def _unpack(archive: Path, found: FoundPictures) -> list[Place]:
     for name, parts in sorted(split.items(), key=lambda item: _walking_order(item[1])):
         path = Packed.at(archive, name)
         if any(part.startswith(".") or part == "__MACOSX" for part in parts[:-1]):
-            found.skipped.append(f"{show_path(path)}: skipped, in a hidden folder")
+            found.skip(path, "in a hidden folder")
         elif name in links:
-            found.skipped.append(f"{show_path(path)}: skipped, not a regular file")
+            found.skip(path, "not a regular file")
         else:
             _add(found, path, parts[:-1], parts[-1])
     return sorted({parts[:i] for parts in split.values() for i in range(len(parts))})
@@ -120,11 +113,11 @@ def _walking_order(parts: Place) -> list[tuple[bool, str]]:
 
 def _add(found: FoundPictures, path: PicturePath, place: Place, name: str) -> None:
     if name.startswith("."):
-        found.skipped.append(f"{show_path(path)}: skipped, a hidden file")
+        found.skip(path, "a hidden file")
     elif not name.lower().endswith(suffixes()):
-        found.skipped.append(f"{show_path(path)}: skipped, {not_read(name)}")
+        found.skip(path, not_read(name))
     elif not (isinstance(path, Packed) or os.path.isfile(path)):
-        found.skipped.append(f"{show_path(path)}: skipped, not a regular file")
+        found.skip(path, "not a regular file")
     else:
         found.paths.append(path)
         found.places.append(place)

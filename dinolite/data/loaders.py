@@ -51,16 +51,9 @@ def ssl_batches(
     t = config.train
     if len(dataset) < 1:
         raise ValueError(f"data set {config.data.dataset!r} has no pictures to train on")
-    sampler = InfiniteBatchSampler(
-        len(dataset),
-        t.batch_size_per_gpu,
-        seed=t.seed,
-        rank=rank,
-        world_size=world_size,
-        start=start,
-        stop=t.iterations,
-    )
-    process = (rank, world_size)
+    process, n, size = (rank, world_size), len(dataset), t.batch_size_per_gpu
+    where = {"rank": rank, "world_size": world_size, "start": start, "stop": t.iterations}
+    sampler = InfiniteBatchSampler(n, size, seed=t.seed, **where)
     for iteration, crops in crops_of_iterations(dataset, sampler, config, device, process):
         yield make_batch(config, crops, iteration, process).to(device)
 
@@ -73,7 +66,7 @@ def crops_of_iterations(
     process: tuple[int, int],
 ) -> Iterator[tuple[int, Crops]]:
     """(iteration, crops) from whichever pipeline it is."""
-    batch_size, stop = config.train.batch_size_per_gpu, config.train.iterations
+    batch_size = config.train.batch_size_per_gpu
     per_image = pipeline_of(config.crops, device) == "per_image"
     augment = BatchedAugmentation(config.crops, config.student.patch_size)
 
@@ -82,11 +75,16 @@ def crops_of_iterations(
         return SharedGenerator(seed, batch_size, *process)
 
     if not per_image and fits_canvas(dataset, batch_size):
-        for iteration, canvas, sizes in read_canvases(dataset, sampler, device, stop):
+        images = dataset.images.to(device)
+        sizes = torch.tensor(images.shape[-2:]).expand(batch_size, 2)
+        for iteration in range(sampler.start, config.train.iterations):
+            indices = sampler.indices(iteration).to(device, non_blocking=True)
+            canvas = images.index_select(0, indices)
             yield iteration, augment(canvas, sizes, draws(iteration))
         return
     workers = ReadAndCut(dataset, config, process, per_image)
-    for iteration, crops in loader(workers, sampler, config, device):
+    how: Any = {"num_workers": config.train.num_workers, "pin_memory": device.type == "cuda"}
+    for iteration, crops in DataLoader(workers, batch_size=None, sampler=sampler, **how):
         if not per_image:
             cuts = {name: x.to(device, non_blocking=True) / 255 for name, x in crops.items()}
             crops = augment.distort(cuts.__getitem__, batch_size, draws(iteration))
@@ -108,30 +106,6 @@ def fits_canvas(dataset: PictureDataset, batch_size: int) -> TypeGuard[TensorPic
     if not isinstance(dataset, TensorPictures):
         return False
     return batch_size * dataset.images[0].numel() <= CANVAS_BYTES
-
-
-def read_canvases(
-    dataset: TensorPictures, sampler: InfiniteBatchSampler, device: torch.device, stop: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(iteration, uint8 canvas, sizes) of pictures in one tensor, which lives on the device."""
-    images = dataset.images.to(device)
-    size = torch.tensor(images.shape[-2:])
-    for iteration in range(sampler.start, stop):
-        indices = sampler.indices(iteration).to(device, non_blocking=True)
-        yield iteration, images.index_select(0, indices), size.expand(len(indices), 2)
-
-
-def loader(
-    dataset: Dataset[Any], sampler: InfiniteBatchSampler, config: Config, device: torch.device
-) -> DataLoader[Any]:
-    """A DataLoader whose workers get the indices of a whole batch."""
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=config.train.num_workers,
-        pin_memory=device.type == "cuda",
-    )
 
 
 class ReadAndCut(Dataset[Any]):

@@ -4,6 +4,7 @@ that says how to make pictures of it, because guessing goes wrong silently.
 """
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -12,15 +13,22 @@ from torch import Tensor
 
 Range = tuple[float, float] | None  # the numbers that are black and white; None = uint8, 0 and 255
 
-# What a wrong shape probably is, and the way out: for a batch, and for one picture.
-WAYS = {
-    "channels last": ("{}.permute(0, 3, 1, 2)", "{}.permute(2, 0, 1)"),
-    "grey": ("{}.expand(-1, 3, -1, -1)", "{}.expand(3, -1, -1)"),
-    "transparent": ("{}[:, :3] leaves that out", "{}[:3] leaves that out"),
-    "one picture": ("{}[None]", ""),
-    "one picture, channels last": ("{}.permute(2, 0, 1)[None]", ""),
-    "grey, without a channel": ("{}[:, None].expand(-1, 3, -1, -1)", "{}.expand(3, -1, -1)"),
-    "a batch": ("", "{}[0]"),
+# Sizes of the axes (? = any), what has them, and how to make it a batch, or one picture; the first
+# that fits is told.
+TO_BATCH = {
+    "???3": ("channels last", "{}.permute(0, 3, 1, 2)"),
+    "?1??": ("grey", "{}.expand(-1, 3, -1, -1)"),
+    "?[24]??": ("transparent", "{}[:, :3] leaves that out"),
+    "3??": ("one picture", "{}[None]"),
+    "??3": ("one picture, channels last", "{}.permute(2, 0, 1)[None]"),
+    "???": ("grey, without a channel", "{}[:, None].expand(-1, 3, -1, -1)"),
+}
+TO_PICTURE = {
+    "??3": ("channels last", "{}.permute(2, 0, 1)"),
+    "1??": ("grey", "{}.expand(3, -1, -1)"),
+    "[24]??": ("transparent", "{}[:3] leaves that out"),
+    "??": ("grey, without a channel", "{}.expand(3, -1, -1)"),
+    "????": ("a batch", "{}[0]"),
 }
 
 
@@ -36,26 +44,13 @@ def check_layout(images: Any, name: str = "images", one: bool = False) -> None:
             f"{name} is a {type(images).__name__}; allowed: {allowed}; torch.from_numpy makes an "
             "array a tensor, dinolite.data.decoding.to_tensor a PIL picture"
         )
-    channel = 0 if one else 1
-    if images.ndim == channel + 3 and images.shape[channel] == 3:
+    axes = "".join(str(min(n, 9)) for n in images.shape)
+    if fnmatchcase(axes, "3??" if one else "?3??"):
         return
-    kind = layout(images.shape, channel)
-    way = f" ({kind}: {WAYS[kind][one].format(name)})" if kind else ""
-    shape = f"{images.dtype} {list(images.shape)}"
-    raise ValueError(f"{name} is {shape}{way}; allowed: {allowed}")
-
-
-def layout(shape: Sequence[int], channel: int) -> str:
-    """What a wrong shape probably is, a key of `WAYS`; "" if nobody knows."""
-    more = len(shape) - channel - 3  # axes too many
-    if more == 0:
-        known = {1: "grey", 2: "transparent", 4: "transparent"}
-        return "channels last" if shape[-1] == 3 else known.get(shape[channel], "")
-    if more == 1:
-        return "a batch" if channel == 0 else ""
-    if more == -1 and channel == 1 and 3 in (shape[0], shape[-1]):
-        return "one picture" if shape[0] == 3 else "one picture, channels last"
-    return "grey, without a channel" if more == -1 else ""
+    ways = (TO_PICTURE if one else TO_BATCH).items()
+    kind, way = next((told for key, told in ways if fnmatchcase(axes, key)), ("", ""))
+    way = f" ({kind}: {way.format(name)})" if kind else ""
+    raise ValueError(f"{name} is {images.dtype} {list(images.shape)}{way}; allowed: {allowed}")
 
 
 def as_pictures(

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, did_you_mean
 from dinolite.data.decoding import (
     PicturePath,
     UnreadablePicture,
+    read_many,
     read_picture,
     show_path,
     suffixes,
@@ -116,27 +116,28 @@ def write_embeddings(
         out: ends in .safetensors; a file that is whole already is left as it is.
         words: for the file's head, beside the settings.
         show: is told how many pictures of how many are done.
-    Returns the number of rows; a sentence for each file left out, as in `OUT.skipped.txt`.
-
-    Raises:
-        ValueError: no readable picture, or `out` is of other settings, weights or pictures.
+    Returns the number of rows; a sentence for each file left out, as in `OUT.skipped.txt`. Raises
+    ValueError if no picture is readable, or `out` is of other settings, weights or pictures.
     """
     how.check(net)
     if out.suffix != ".safetensors" or batch_size < 1:
         raise ValueError(f"out = {out} must end in .safetensors, batch_size = {batch_size} be >= 1")
     found = all_pictures(folder)
-    settings = asdict(how) | {"weights": weights_sum(net)}
-    settings["pictures"] = fingerprint(found.paths, folder)
+    sums = {"weights": weights_sum(net), "pictures": fingerprint(found.paths, folder)}
+    settings = asdict(how) | sums
     with only_one(out):
-        work = Unfinished(out, settings, how.row(net))
         if not out.exists():
-            work.resume()
+            work = Unfinished(out, settings, how.row(net))
             show(work.done, len(found.paths))
-            for batch, read in decoded(found.paths[work.done :], how, batch_size):
-                work.add(batch, folder, read, how, net)
+            for good, skipped in decoded(found.paths[work.done :], how, batch_size):
+                rows = how.rows(net, torch.cat([*good.values()])) if good else None
+                names = [Path(path).relative_to(folder).as_posix() for path in good]
+                work.add(names, skipped, rows)
                 show(work.done, len(found.paths))
             work.finish(words or {}, found.skipped)
-        return whole(out, settings)
+        there = read_embeddings(out)
+        same_settings(there.settings, settings, out)
+        return len(there.names), left_out_of(out)
 
 
 def all_pictures(folder: Path) -> FoundPictures:
@@ -180,104 +181,74 @@ def only_one(out: Path) -> Iterator[None]:
 
 def decoded(
     paths: Sequence[PicturePath], how: Reading, batch_size: int
-) -> Iterator[tuple[Sequence[PicturePath], list[Tensor | UnreadablePicture]]]:
-    """Batches of paths with their pictures; the next batch is decoded while one is used."""
-
-    def read(path: PicturePath) -> Tensor | UnreadablePicture:
-        try:
-            return how.picture(path)
-        except UnreadablePicture as error:
-            return error
-
-    waiting: deque[Any] = deque()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(paths), batch_size):
-            batch = paths[start : start + batch_size]
-            waiting.append((batch, pool.map(read, batch)))
-            if len(waiting) == 2:
-                first, pictures = waiting.popleft()
-                yield first, list(pictures)
-        for first, pictures in waiting:
-            yield first, list(pictures)
+) -> Iterator[tuple[dict[PicturePath, Tensor], list[str]]]:
+    """Batches of readable pictures by their paths, and the other ones' sentences; the next batch is
+    decoded while one is used."""
+    batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Any = None
+        for i, batch in enumerate(batches):
+            now = ahead or pool.submit(read_many, batch, how.picture)
+            read = now.result()
+            ahead = i + 1 < len(batches) and pool.submit(read_many, batches[i + 1], how.picture)
+            skipped = [str(x) for x in read if isinstance(x, UnreadablePicture)]
+            yield {p: x for p, x in zip(batch, read, strict=True) if isinstance(x, Tensor)}, skipped
 
 
 class Unfinished:
     """`OUT.part` with the rows so far, behind room for the header, and `OUT.part.jsonl`: the
-    settings, then a line for each batch whose rows are safely in the former."""
+    settings, then the names and sentences of each batch whose rows are safely in the former."""
 
     def __init__(self, out: Path, settings: Mapping[str, Any], row: list[int]) -> None:
         self.out, self.settings, self.row = out, settings, row
         self.part, self.log = (out.with_name(out.name + end) for end in (".part", ".part.jsonl"))
         self.kind, size = ("F16", 2) if settings["half"] else ("F32", 4)
         self.row_bytes = size * math.prod(row)
-        self.done, self.names, self.skipped = 0, list[str](), list[str]()
+        self.names, self.skipped = list[str](), list[str]()
+        self.resume()
 
     @property
-    def end(self) -> int:
-        """Where the next row begins."""
-        return 8 + HEAD + self.row_bytes * len(self.names)
+    def done(self) -> int:
+        """How many pictures."""
+        return len(self.names) + len(self.skipped)
 
     def resume(self) -> None:
         """Read what is done; begin where there is nothing, or less than the lines say."""
         lines = self.log.read_bytes().split(b"\n")[:-1] if self.log.exists() else []
         if lines:  # what followed the last line end was not written to its own
             same_settings(json.loads(lines[0]), self.settings, self.part)
-            for batch in map(json.loads, lines[1:]):
-                self.done += batch["done"]
-                self.names += batch["names"]
-                self.skipped += batch["skipped"]
-            if self.part.exists() and self.part.stat().st_size >= self.end:
+            batches = [json.loads(line) for line in lines[1:]]
+            self.names, self.skipped = ([x for b in batches for x in b[i]] for i in (0, 1))
+            end = 8 + HEAD + self.row_bytes * len(self.names)
+            if self.part.exists() and self.part.stat().st_size >= end:
                 os.truncate(self.log, sum(len(line) + 1 for line in lines))
-                os.truncate(self.part, self.end)
+                os.truncate(self.part, end)
                 return
-        self.done, self.names, self.skipped = 0, [], []
+        self.names, self.skipped = [], []
         self.part.write_bytes(b" " * (8 + HEAD))
         write_text(self.log, json.dumps(self.settings) + "\n")
 
-    def add(
-        self,
-        paths: Sequence[PicturePath],
-        folder: Path,
-        read: Sequence[Tensor | UnreadablePicture],
-        how: Reading,
-        net: DinoVisionTransformer,
-    ) -> None:
+    def add(self, names: list[str], skipped: list[str], rows: Tensor | None) -> None:
         """The rows of a batch, then the line that says so."""
-        pictures = [x for x in read if isinstance(x, Tensor)]
-        names = [
-            Path(path).relative_to(folder).as_posix()
-            for path, x in zip(paths, read, strict=True)
-            if isinstance(x, Tensor)
-        ]
-        skipped = [str(x) for x in read if isinstance(x, UnreadablePicture)]
-        if pictures:
-            append(self.part, how.rows(net, torch.cat(pictures)).contiguous().numpy().tobytes())
-        line = {"done": len(paths), "names": names, "skipped": skipped}
-        append(self.log, json.dumps(line).encode() + b"\n")
-        self.done += len(paths)
+        if rows is not None:
+            append(self.part, rows.contiguous().numpy().tobytes())
+        append(self.log, json.dumps([names, skipped]).encode() + b"\n")
         self.names += names
         self.skipped += skipped
 
     def finish(self, words: Mapping[str, str], skipped: Sequence[str]) -> None:
         """Names and header, and the file takes its name."""
-        sentences = [*skipped, *self.skipped]
         if not self.names:
             raise ValueError(f"no picture is readable; the first: {self.skipped[0]}")
         names = b"\0".join(map(os.fsencode, self.names))
-        rows = self.row_bytes * len(self.names)
-        head = {
-            "__metadata__": {**words, "settings": json.dumps(self.settings)},
-            "embeddings": {
-                "dtype": self.kind,
-                "shape": [len(self.names), *self.row],
-                "data_offsets": [0, rows],
-            },
-            "names": {
-                "dtype": "U8",
-                "shape": [len(names)],
-                "data_offsets": [rows, rows + len(names)],
-            },
+        n, middle = len(self.names), self.row_bytes * len(self.names)
+        tensors = {  # type, shape, first and last byte
+            "embeddings": (self.kind, [n, *self.row], [0, middle]),
+            "names": ("U8", [len(names)], [middle, middle + len(names)]),
         }
+        keys = ("dtype", "shape", "data_offsets")
+        head: dict[str, Any] = {k: dict(zip(keys, x, strict=True)) for k, x in tensors.items()}
+        head["__metadata__"] = {**words, "settings": json.dumps(self.settings)}
         text = json.dumps(head).encode()
         if len(text) > HEAD:
             raise ValueError(f"words for the head of {self.out} are longer than {HEAD} bytes")
@@ -285,13 +256,23 @@ class Unfinished:
         with open(self.part, "r+b") as file:
             file.write(HEAD.to_bytes(8, "little") + text.ljust(HEAD))
         sync(self.part)
-        left_out = self.out.with_name(self.out.name + ".skipped.txt")
-        left_out.unlink(missing_ok=True)
-        if sentences:
-            write_text(left_out, "\n".join(sentences) + "\n")
+        skipped_file(self.out).unlink(missing_ok=True)
+        if sentences := [*skipped, *self.skipped]:
+            write_text(skipped_file(self.out), "\n".join(sentences) + "\n")
         os.replace(self.part, self.out)
         sync(self.out.parent)
         self.log.unlink(missing_ok=True)
+
+
+def skipped_file(out: Path) -> Path:
+    """Where the sentences on files left out stand."""
+    return out.with_name(out.name + ".skipped.txt")
+
+
+def left_out_of(out: Path) -> list[str]:
+    """These sentences."""
+    file = skipped_file(out)
+    return file.read_text("utf8").splitlines() if file.exists() else []
 
 
 def append(path: Path, data: bytes) -> None:
@@ -310,15 +291,6 @@ def same_settings(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) ->
             f"{path} was begun with other settings ({'; '.join(other)}): the old ones, another "
             "--out, or remove it"
         )
-
-
-def whole(out: Path, settings: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """The number of rows and the sentences of a finished file; ValueError if it is another's."""
-    found = read_embeddings(out)
-    same_settings(found.settings, settings, out)
-    left_out = out.with_name(out.name + ".skipped.txt")
-    sentences = left_out.read_text("utf8").splitlines() if left_out.exists() else []
-    return len(found.names), sentences
 
 
 # --- reading and searching ---

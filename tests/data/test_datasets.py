@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dinolite.data import photographs
+from dinolite.data import scenes as scenes_module
 from dinolite.data.datasets import (
     SPECS,
     FilePictures,
@@ -41,14 +42,16 @@ def values(pictures: PictureDataset) -> list[int]:
 # --- specs ---
 
 
-def test_windows_and_scenes() -> None:
+def test_windows_and_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs, "WINDOW_COUNT_AND_SEED", {"test": (60, 1)})
+    monkeypatch.setattr(scenes_module, "SCENE_COUNT_AND_SEED", {"test": (70, 1)})
     windows = load_pictures("windows", "test")
-    assert isinstance(windows, TensorPictures) and windows.images.shape == (1000, 3, 32, 32)
+    assert isinstance(windows, TensorPictures) and windows.images.shape == (60, 3, 32, 32)
     assert len(windows.classes) == 16 and windows.labels.max() == 15
-    assert load_pictures("windows", "test", image_size=24).images.shape == (1000, 3, 24, 24)  # type: ignore[attr-defined]
+    assert load_pictures("windows", "test", image_size=24).images.shape == (60, 3, 24, 24)  # type: ignore[attr-defined]
     scenes = load_pictures("scenes", "test", image_size=32)
     assert isinstance(scenes, ScenePictures)
-    assert scenes.images.shape == (1000, 3, 32, 32) and scenes.masks.shape == (1000, 32, 32)
+    assert scenes.images.shape == (70, 3, 32, 32) and scenes.masks.shape == (70, 32, 32)
     part = scenes.subset([5, 2])
     assert isinstance(part, ScenePictures) and torch.equal(part.masks, scenes.masks[[5, 2]])
 
@@ -487,20 +490,10 @@ def test_files_on_each_access_are_the_same_as_in_memory(mixed: Path) -> None:
     assert len(held) == len(lazy) == 9 and held.classes == lazy.classes
     assert torch.equal(held.labels, lazy.labels)
     assert all(torch.equal(held[i], lazy[i]) for i in range(9))
-    for a, b in zip(held.batch([3, 1, 4]), lazy.batch(torch.tensor([3, 1, 4])), strict=True):
+    for a, b in zip(held.pictures([3, 1, 4]), lazy.pictures([3, 1, 4]), strict=True):
         assert torch.equal(a, b)
     part = lazy.subset([2, 0])
     assert isinstance(part, FilePictures) and torch.equal(part[1], held[0])
-
-
-def test_batch_pads_to_the_right_and_below(mixed: Path) -> None:
-    pictures = load_pictures(f"folder:{mixed}")
-    canvas, sizes = pictures.batch([0, 8])
-    assert sizes.tolist() == [list(pictures[0].shape[1:]), list(pictures[8].shape[1:])]
-    assert canvas.dtype == torch.uint8 and canvas.shape == (2, 3, *sizes.amax(0).tolist())
-    for i, (k, (h, w)) in enumerate(zip([0, 8], sizes.tolist(), strict=True)):
-        assert torch.equal(canvas[i, :, :h, :w], pictures[k])
-        assert canvas[i].sum() == pictures[k].sum()  # nothing but 0 outside
 
 
 def test_one_size_goes_into_one_tensor(tmp_path: Path) -> None:
@@ -508,10 +501,9 @@ def test_one_size_goes_into_one_tensor(tmp_path: Path) -> None:
         save(tmp_path / f"{i}.png", i)
     pictures = load_pictures(f"folder:{tmp_path}")
     assert isinstance(pictures, TensorPictures) and pictures.images.shape == (5, 3, 4, 6)
-    canvas, sizes = pictures.batch([4, 0])
-    assert canvas[:, 0, 0, 0].tolist() == [4, 0] and sizes.tolist() == [[4, 6], [4, 6]]
+    assert [int(x[0, 0, 0]) for x in pictures.pictures([4, 0])] == [4, 0]
     part = pictures.subset(torch.tensor([3, 1]))
-    assert values(part) == [3, 1] and part.batch([0])[0][0, 0, 0, 0] == 3
+    assert values(part) == [3, 1]
 
 
 def test_unreadable_files_are_left_out_or_replaced(tmp_path: Path) -> None:
@@ -525,7 +517,7 @@ def test_unreadable_files_are_left_out_or_replaced(tmp_path: Path) -> None:
     assert isinstance(lazy, FilePictures) and len(lazy) == 5 and not lazy.skipped
     for _ in range(2):  # told once, however often it is asked for
         assert int(lazy[2][0, 0, 0]) == 3
-        assert lazy.batch([2, 0])[0][:, 0, 0, 0].tolist() == [3, 0]
+        assert [int(x[0, 0, 0]) for x in lazy.pictures([2, 0])] == [3, 0]
     assert len(lazy.skipped) == 1 and "2.png" in lazy.skipped[0]
     assert lazy.labels.tolist() == [0, 0, 1, 1, 1]  # the label of the picture that is shown
 
@@ -537,7 +529,7 @@ def test_pictures_that_use_little_of_their_range_are_noted(tmp_path: Path, cache
     for value_range, dark in ((None, ["0.png", "2.png"]), ((0, 4095), [])):
         pictures = load_pictures(f"folder:{tmp_path}", cache_bytes=cache, value_range=value_range)
         for _ in range(2):
-            pictures.batch(range(4))
+            pictures.pictures(range(4))
         assert [Path(s.split(":")[0]).name for s in pictures.notes] == dark
         assert all("data.value_range = [0, 4095]" in s for s in pictures.notes)
         assert not pictures.skipped
@@ -580,7 +572,9 @@ def test_wrong_tensors_are_refused(images: Tensor, labels: Tensor) -> None:
         TensorPictures(images, labels, ("a",))
 
 
-def test_sets_of_one_size_are_joined() -> None:
+def test_sets_of_one_size_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs, "WINDOW_COUNT_AND_SEED", {"test": (60, 1)})
+    monkeypatch.setattr(scenes_module, "SCENE_COUNT_AND_SEED", {"test": (70, 1)})
     joined = load_pictures("windows+scenes", "test", 32)
     windows, scenes = (load_pictures(name, "test", 32) for name in ("windows", "scenes"))
     assert len(joined) == len(windows) + len(scenes) and joined.classes == ()

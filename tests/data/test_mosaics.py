@@ -8,9 +8,9 @@ from dinolite.data.scenes import MAX_REGIONS, SIDE, make_mosaics
 
 
 def test_a_mosaic_is_made_of_windows() -> None:
-    images, labels, masks = make_mosaics(40, "train", 5, 48)
-    windows, photographs = make_windows(80, "train", 5, 48, SIDE)
-    assert images.shape == (40, 3, 48, 48) and images.dtype == torch.uint8
+    images, labels, masks = make_mosaics(12, "train", 5, 48)
+    windows, photographs = make_windows(24, "train", 5, 48, SIDE)
+    assert images.shape == (12, 3, 48, 48) and images.dtype == torch.uint8
     assert masks.min() >= 1 and masks.max() <= len(CLASSES)
     for image, label, mask in zip(images, labels, masks, strict=True):
         counts = torch.bincount(mask.flatten() - 1, minlength=len(CLASSES))

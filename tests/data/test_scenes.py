@@ -14,12 +14,12 @@ from dinolite.data.scenes import SCENE_CLASSES, Scenes, make_scenes
 
 @pytest.fixture(scope="module")
 def train() -> Scenes:
-    return make_scenes(2000, 1)
+    return make_scenes(1000, 1)
 
 
 @pytest.fixture(scope="module")
 def test() -> Scenes:
-    return make_scenes(1000, 1_000_002)
+    return make_scenes(400, 1_000_002)
 
 
 def vote(similarity: Tensor, train: Scenes, test: Scenes) -> float:
@@ -46,7 +46,7 @@ def test_same_seed_same_scenes() -> None:
 
 def test_no_scene_comes_twice(train: Scenes, test: Scenes) -> None:
     both = torch.cat([train.images, test.images])
-    assert len({scene.numpy().tobytes() for scene in both}) == 3000
+    assert len({scene.numpy().tobytes() for scene in both}) == 1400
 
 
 def test_each_texture_and_each_shape_has_two_classes() -> None:
@@ -67,17 +67,17 @@ def test_label_is_the_class_of_the_largest_object(test: Scenes) -> None:
 
 def test_classes_and_distractors_are_evenly_spread(train: Scenes) -> None:
     counts = torch.bincount(train.labels, minlength=8)
-    assert (counts - 250).abs().max() < 5 * math.sqrt(2000 * 1 / 8 * 7 / 8)
+    assert (counts - 125).abs().max() < 5 * math.sqrt(1000 * 1 / 8 * 7 / 8)
     present = (one_hot(train.masks.flatten(1), 9).sum(1)[:, 1:] > 0).sum(1)
-    share = torch.bincount(present, minlength=5)[1:] / 2000  # 1 to 4 objects seen
+    share = torch.bincount(present, minlength=5)[1:] / 1000  # 1 to 4 objects seen
     assert share.min() > 0.15 and share.sum() == 1
 
 
 def test_order_says_nothing_about_the_number_of_objects(train: Scenes) -> None:
     present = (one_hot(train.masks.flatten(1), 9).sum(1)[:, 1:] > 0).sum(1).float()
-    place = torch.arange(2000) % 64
+    place = torch.arange(1000) % 64
     correlation = torch.corrcoef(torch.stack([present, place.float()]))[0, 1]
-    assert abs(correlation) < 5 / math.sqrt(2000)
+    assert abs(correlation) < 5 / math.sqrt(1000)
 
 
 def test_masks_lie_on_the_objects(test: Scenes) -> None:
@@ -114,7 +114,7 @@ def test_dots_are_light_on_dark_as_often_as_dark_on_light(train: Scenes) -> None
     dotted = torch.tensor(["dotted" in name for name in SCENE_CLASSES])[train.labels]
     _, skew = moments(train)
     n = int(dotted.sum())
-    assert n > 400 and abs((skew[dotted] > 0).float().mean() - 0.5) < 5 * 0.5 / math.sqrt(n)
+    assert n > 200 and abs((skew[dotted] > 0).float().mean() - 0.5) < 5 * 0.5 / math.sqrt(n)
     assert skew[dotted].abs().mean() > 2 * skew[~dotted].abs().mean()  # dots are the smaller part
 
 

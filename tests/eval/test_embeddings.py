@@ -123,7 +123,7 @@ def test_a_kill_at_any_write_loses_one_batch_and_changes_no_bit(
     """Two writes a batch, and one of the names; each ends in the middle of its bytes, or after."""
     write_embeddings(NET, folder, tmp_path / "whole.safetensors", CLS, 2)
     wanted = (tmp_path / "whole.safetensors").read_bytes()
-    for write in range(7):
+    for write in (0, 1, 2, 3, 6):  # rows and line of the first two batches, and the names
         for cut in (0.5, 1):
             out = tmp_path / f"{write} {cut}.safetensors"
             with monkeypatch.context() as patch, pytest.raises(Killed):

@@ -214,7 +214,7 @@ def test_pictures_of_different_sizes_are_scaled_to_one() -> None:
     extract_features(backbone, pictures, size=8, **PLAIN)
     (seen,) = backbone.seen
     assert seen.shape == (3, 3, 8, 8)
-    for x, picture in zip(seen, pictures.images, strict=True):
+    for x, picture in zip(seen, pictures.pictures(range(3)), strict=True):
         torch.testing.assert_close(x, scaled(picture[None], 8)[0] / 255)
 
 

@@ -121,7 +121,7 @@ def test_pixels_of_pictures_of_different_sizes_are_scaled() -> None:
     sizes = [(8, 9), (12, 8), (16, 16), (9, 20)] * 4
     y = torch.arange(16) % 2
     pictures = ListPictures([torch.randint(0, 256, (3, *s)).byte() for s in sizes], y, ("a", "b"))
-    small = torch.cat([scaled(picture[None], 8) for picture in pictures.images])
+    small = torch.cat([scaled(picture[None], 8) for picture in pictures.pictures(range(16))])
     split = range(10), range(10, 16)
     best = best_pixel_knn(
         pictures.subset(split[0]), y[:10], pictures.subset(split[1]), y[10:], (1, 3), (8,)
