@@ -36,7 +36,7 @@ from dinolite.data.decoding import (
 )
 from dinolite.data.folders import EVERY, Contents, listed, read_folder
 from dinolite.data.photographs import CLASSES
-from dinolite.data.pictures import Range, as_pictures, one_picture
+from dinolite.data.picture_checks import Range, as_pictures, one_picture
 
 MADE, FETCHED = ("windows", "scenes", "mosaics"), ("cifar10", "cifar100", "stl10", "imagenette")
 SPECS = (*MADE, "photos", "folder:PATH", *FETCHED, "imagenet")

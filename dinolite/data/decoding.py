@@ -26,7 +26,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
-from dinolite.data.pictures import Range
+from dinolite.data.picture_checks import Range
 
 # Only these are tried: a file named .jpg that is PostScript would otherwise start another program.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "HEIF")

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb
 from dinolite.data.augmentations import normalize
 from dinolite.data.datasets import PictureDataset, TensorPictures
-from dinolite.data.pictures import Range, as_pictures, check_layout, one_picture
+from dinolite.data.picture_checks import Range, as_pictures, check_layout, one_picture
 
 SCALED_AT_ONCE = 16  # pictures; scaling needs floats, four times the bytes of the pictures
 Pictures = Tensor | PictureDataset | Sequence[Tensor]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dinolite.data.pictures import Range
+from dinolite.data.picture_checks import Range
 from dinolite.eval.features import Pictures, pixel_features
 from dinolite.eval.linear import check_features
 

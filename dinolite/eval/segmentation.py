@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dinolite.data.pictures import Range, as_pictures
+from dinolite.data.picture_checks import Range, as_pictures
 from dinolite.eval.linear import RIDGES, class_count, held_out_tenth, ridge_probe
 
 PICTURES_AT_ONCE = 16  # whose scores are kept for every pixel

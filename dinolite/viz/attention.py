@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.data.pictures import check_layout
+from dinolite.data.picture_checks import check_layout
 from dinolite.viz.style import panels, show_image, show_map
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from dinolite.data.pictures import check_layout
+from dinolite.data.picture_checks import check_layout
 from dinolite.viz.style import COLORS, DIVERGING, panels, pictures_above, show_image, show_map
 
 SHEET = 6  # pictures in a row

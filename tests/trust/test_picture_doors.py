@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dinolite.data.datasets import ListPictures, TensorPictures
-from dinolite.data.pictures import as_pictures
+from dinolite.data.picture_checks import as_pictures
 from dinolite.eval.features import (
     as_grey,
     extract_features,
