@@ -637,8 +637,8 @@ good, bad = untrained((x - mean) / std), untrained(255 * x)
 print(f"spread of the tokens: {good.std():.2f} and {bad.std():.2f}")
 try:
     untrained((255 * x).byte())
-except RuntimeError:
-    print("whole numbers: RuntimeError")
+except ValueError as error:
+    print("whole numbers:", str(error).partition(",")[0])
 
 # %% [markdown]
 # Whole numbers are refused. Floats from 0 to 255 give, without a word, tokens a
