@@ -756,6 +756,7 @@ for key in one:
 #   16), a slower teacher.
 # - **Gram** (lesson 20) with a teacher that reads 768 pixels.
 # - **The other losses**: KoLeo over several processes, local crops with less weight.
+# - **Housekeeping**: workers, recomputation, how often a checkpoint is written.
 #
 # And what did *not* change is `pos_embed_rope_rescale_coords = 2`.
 
