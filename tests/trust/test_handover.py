@@ -1,6 +1,7 @@
 """A run that is to begin with something broken, foreign or of another size: one sentence that names
 the file, before the first step, and no code of strangers is run."""
 
+import io
 import os
 import pickle
 import shutil
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
-from dinolite.checkpointer import CONTENTS, CheckpointError, checkpoints, quiet
+from dinolite.checkpointer import CONTENTS, CheckpointError, PlainUnpickler, checkpoints, quiet
 from dinolite.config import load_config
 from dinolite.models.keymaps import WeightsError
 from dinolite.models.pretrained import HANDOVER, load
@@ -73,6 +75,28 @@ def test_code_in_a_checkpoint_is_not_run(
     assert not Path("evil").exists()
     faults.survived("a checkpoint to begin with that holds code", "refused", 4)
     faults.survived("a checkpoint to begin with that is none", "one sentence", len(NONSENSE))
+
+
+class ByName:
+    """Pickled as an attribute of something, as Python 3.11.2 does the members of an enum."""
+
+    def __init__(self, kind: object, name: str) -> None:
+        self.place = kind, name
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, str]]:
+        return getattr, self.place
+
+
+def test_members_of_enums_are_read_and_no_other_attributes() -> None:
+    kind = _MEM_FORMAT_ENCODING
+
+    def read(kind: object, name: str) -> object:
+        return PlainUnpickler(io.BytesIO(pickle.dumps(ByName(kind, name)))).load()
+
+    assert all(read(kind, member.name) is member for member in kind)
+    for other, name in ((kind, "mro"), (torch.Size, "numel"), (kind, "__class__")):
+        with pytest.raises(pickle.UnpicklingError, match="was refused"):
+            read(other, name)
 
 
 @pytest.mark.parametrize("which", [HANDOVER, "teacher_checkpoint.pth"])
