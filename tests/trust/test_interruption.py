@@ -21,7 +21,7 @@ from tests.trust.conftest import Faults
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [
     *QUICK,
-    "train.iterations=30",
+    "train.iterations=50",
     "optim.lr.warmup=0",
     "train.log_every=1",
     "checkpointing.period=1",
