@@ -6,6 +6,7 @@ seconds, and thirty deaths fit into a test. Prints what happened as JSON.
     python -m tests.trust.driver KIND DEATHS SEED FOLDER OVERRIDES...
 """
 
+import faulthandler
 import json
 import os
 import random
@@ -32,6 +33,7 @@ def start(out: Path, overrides: list[str], **env: str) -> int:
         log = os.open(out.with_name("lives.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        faulthandler.dump_traceback_later(PATIENCE - 20, file=2)  # where it hangs, if it does
         train(load_config("demo", [*overrides, f"train.output_dir={out}"]))
         os._exit(0)
     except BaseException as error:
