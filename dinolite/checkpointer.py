@@ -274,7 +274,8 @@ class PlainUnpickler(pickle.Unpickler):
     describes tensors and files."""
 
     ALLOWED = re.compile(
-        r"torch\.(Size|[a-z]+\d+\w*|bool)|torch\.serialization\._get_layout|pathlib\.(_local\.)?\w*Path|"
+        r"torch\.(Size|[a-z]+\d+\w*|bool)|torch\.serialization\._get_layout|"
+        r"pathlib\.(_local\.)?\w*Path|"
         r"torch\.distributed\.checkpoint\.(metadata\.[A-Z_]\w+|filesystem\._StorageInfo)"
     )
 

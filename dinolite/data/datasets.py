@@ -330,9 +330,8 @@ class PictureDataset(Dataset[Tensor]):
     each that was kept and is nearly flat. `understood`: one line on what was found where.
     """
 
-    PER_PICTURE = frozenset(
-        {"labels", "images", "masks", "places", "paths"}
-    )  # attributes with n entries
+    # Attributes with n entries.
+    PER_PICTURE = frozenset({"labels", "images", "masks", "places", "paths"})
 
     def __init__(
         self, labels: Int64[Tensor, " n"], classes: Sequence[str], skipped: Sequence[str] = ()

@@ -26,9 +26,8 @@ from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 
 CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
 MASK_GROUP = 256  # pictures whose masks are drawn together
-LARGE_CROPS = (
-    100_000  # pixels of all crops of a picture; from there on "auto" is per_image on a CPU
-)
+# Pixels of all crops of a picture; from there on "auto" is per_image on a CPU.
+LARGE_CROPS = 100_000
 CANVAS_BYTES = 2**26  # of a batch of whole pictures on the device; they are made float, 4 x as many
 READ_AT_ONCE = 8  # pictures that a worker holds
 

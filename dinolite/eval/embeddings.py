@@ -123,7 +123,7 @@ def write_embeddings(
     if out.suffix != ".safetensors" or batch_size < 1:
         raise ValueError(f"out = {out} must end in .safetensors, batch_size = {batch_size} be >= 1")
     found = all_pictures(folder)
-    sums = {"weights": weights_sum(net), "pictures": fingerprint(found.paths, folder)}
+    sums = {"weights": weights_sum(net), "pictures": files_sum(found.paths, folder)}
     settings = asdict(how) | sums
     with only_one(out):
         if not out.exists():
@@ -156,7 +156,7 @@ def weights_sum(net: DinoVisionTransformer) -> str:
     return digest({name: value.cpu() for name, value in net.state_dict().items()}, {})[:16]
 
 
-def fingerprint(paths: Sequence[PicturePath], folder: Path) -> str:
+def files_sum(paths: Sequence[PicturePath], folder: Path) -> str:
     """How many files there are, and a checksum of their names, sizes and times."""
     total = hashlib.sha256()
     for path in paths:

@@ -101,7 +101,12 @@ def write_onnx(
     made.model.metadata_props.update({"patch_size": str(model.patch_size), **(words or {})})
     if sum(x.nbytes for x in model.state_dict().values()) > ONE_FILE:
         made.save(path, external_data=True)  # two files, of which one names the other
-        return largest_difference(model, onnx_runner(path), path)
+        try:
+            return largest_difference(model, onnx_runner(path), path)
+        except ValueError:
+            for file in (path, path.with_name(f"{path.name}.data")):
+                file.unlink(missing_ok=True)
+            raise
     with write_atomically(path) as temporary:
         made.save(temporary)
         return largest_difference(model, onnx_runner(temporary), path)

@@ -317,8 +317,8 @@ HUGGINGFACE = {  # names of settings in a DINOv3ViTConfig
     "ffn_bias": "mlp_bias",
 }
 TIMM_ARGUMENTS = re.compile(  # those that are understood, show in shapes, or change no feature
-    r"embed_dim|depth|num_heads|rope_temperature|patch_size|in_chans|mlp_ratio|qkv_bias|init_values|"
-    r"swiglu_\w+|num_reg_tokens|num_classes|global_pool|(dynamic_)?img_size|drop_(path_)?rate"
+    r"embed_dim|depth|num_heads|rope_temperature|patch_size|in_chans|mlp_ratio|qkv_bias|"
+    r"init_values|swiglu_\w+|num_reg_tokens|num_classes|global_pool|(dynamic_)?img_size|drop_(path_)?rate"
 )
 META_NAME = re.compile(r"dinov3_(vit(?!t)\w+)")
 HUGGINGFACE_NAME = re.compile(r"facebook/dinov3-(vit\w+)-pretrain-\w+")

@@ -72,6 +72,22 @@ def test_onnx_gives_the_features_of_the_model(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("sides_without_numbers")
+def test_onnx_of_more_than_one_file_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, path = small(), tmp_path / "m.onnx"
+    monkeypatch.setattr(export, "ONE_FILE", 0)
+    export.write_onnx(net, path)
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "m.onnx.data"}
+    equal(net, export.onnx_runner(path), 1e-5)
+    monkeypatch.setattr(export, "CLOSE", -1.0)
+    with pytest.raises(ValueError, match="not kept"):
+        export.write_onnx(net, path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sides_without_numbers")
 def test_a_program_gives_the_features_of_the_model(tmp_path: Path) -> None:
     net, path = small(), tmp_path / "m.pt2"
     assert export.write_program(net, path, {"mean": "[0.5]"}) < 1e-6

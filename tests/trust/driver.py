@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import dinolite.cli  # noqa: F401  before any fork: tests/offline asks for it at the first socket
 from dinolite.checkpointer import checkpoints
 from dinolite.config import load_config
 from dinolite.train.train import train
