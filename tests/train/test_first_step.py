@@ -107,9 +107,7 @@ def test_what_the_checks_accept_survives_a_step(
     try:
         state = make_state(config, CPU)
     except ValueError as error:  # it would be right for another number of processes
-        assert config.dino.koleo_loss_distributed and "KoLeo" in str(error).replace(
-            "koleo", "KoLeo"
-        )
+        assert config.dino.koleo_loss_distributed and "koleo" in str(error).lower()
         return
     said = train_step(state, next(ssl_batches(pictures(*shape), config, CPU)))
     assert all(bool(v.isfinite()) for v in said.values()), choices
