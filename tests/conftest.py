@@ -22,7 +22,7 @@ settings.load_profile("repeatable")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Slow tests and those of trust run as a user does, without the checks of shapes: they take
     half of the time of a small step."""
-    as_used = item.get_closest_marker("slow") is not None or "trust" in item.path.parts
+    as_used = item.get_closest_marker("slow") is not None or item.path.parent.name == "trust"
     jaxtyping.config.update("jaxtyping_disable", as_used)
 
 

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -438,8 +437,6 @@ def prepare(text: str, desk: Path, finished: Path, monkeypatch: pytest.MonkeyPat
     if text.startswith("dinolite search"):
         embed = ["features", "runs/mine", "my_photos", "--out", "photos.safetensors"]
         dinolite_command(embed, desk, monkeypatch)
-    if text.startswith("dinolite export"):  # symbols where annotations want numbers
-        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     if "cifar10 " in text and "download" in text:
         pixels = np.zeros((40, 32, 32, 3), np.uint8)
         made = SimpleNamespace(data=pixels, targets=[0, 1] * 20, classes=["cat", "dog"])

@@ -31,10 +31,11 @@ class SoftmaxCenter(nn.Module):
 
     @torch.no_grad()
     def update(self, teacher_logits: Float[Tensor, "n K"]) -> None:
-        """Move the center towards the mean score of all samples of all processes."""
+        """Move the center towards the mean score of all samples of all processes, if there are any."""
         total = all_reduce(teacher_logits.float().sum(dim=0, keepdim=True))  # [1, K]
         count = all_reduce(total.new_tensor([float(len(teacher_logits))]))
-        self.center.lerp_(total / count.clamp(min=1), 1 - self.momentum)
+        mean = torch.where(count > 0, total / count.clamp(min=1), self.center)
+        self.center.lerp_(mean, 1 - self.momentum)
 
 
 class DINOLoss(nn.Module):

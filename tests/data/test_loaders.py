@@ -68,6 +68,9 @@ def joined(parts: list[SSLBatch], name: str) -> Tensor:
     return torch.stack(per_crop, dim=2).flatten(0, 2)
 
 
+DIFFERENT_SIZES = [[], ["crops.share_color_jitter=true"], ["crops.pipeline=per_image"]]
+
+
 @pytest.mark.parametrize(
     ("world", "spec", "more"),
     [
@@ -77,9 +80,7 @@ def joined(parts: list[SSLBatch], name: str) -> Tensor:
             "windows",
             ["crops.localcrops_subset_of_globalcrops=true", "crops.local_crops_number=4"],
         ),
-        (2, "photos", []),  # of different sizes
-        (4, "photos", ["crops.share_color_jitter=true"]),
-        (2, "photos", ["crops.pipeline=per_image"]),
+        *((n, "photos", more) for n in (2, 4) for more in DIFFERENT_SIZES),
     ],
 )
 def test_batches_are_parts_of_the_whole(world: int, spec: str, more: list[str]) -> None:

@@ -2,11 +2,9 @@
 size of pictures; needs the extra `export`."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -15,14 +13,6 @@ from dinolite.models import export
 from dinolite.models.vision_transformer import DinoVisionTransformer
 
 SHAPES = [(1, 3, 8, 8), (1, 3, 32, 12), (5, 3, 8, 36), (2, 3, 20, 20)]
-
-
-@pytest.fixture
-def sides_without_numbers() -> Iterator[None]:
-    """The checks of annotations want numbers where torch.export has symbols."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def small() -> DinoVisionTransformer:
@@ -52,7 +42,6 @@ def equal(net: DinoVisionTransformer, run: Any, atol: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("sides_without_numbers")
 def test_onnx_gives_the_features_of_the_model(tmp_path: Path) -> None:
     import onnx
 
@@ -71,7 +60,6 @@ def test_onnx_gives_the_features_of_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("sides_without_numbers")
 def test_onnx_of_more_than_one_file_may_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +75,6 @@ def test_onnx_of_more_than_one_file_may_hold(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("sides_without_numbers")
 def test_a_program_gives_the_features_of_the_model(tmp_path: Path) -> None:
     net, path = small(), tmp_path / "m.pt2"
     assert export.write_program(net, path, {"mean": "[0.5]"}) < 1e-6

@@ -135,14 +135,12 @@ def test_what_a_file_does_not_hold_starts_anew(earlier: TrainState, tmp_path: Pa
         ("ibot.head_hidden_dim=8", "ibot.head_hidden_dim = 16 (now 8)"),
         ("dino.head_bottleneck_dim=5", "dino.head_bottleneck_dim = 32 (now 5)"),
         ("ibot.head_nlayers=2", "ibot.head_nlayers = 3 (now 2)"),
-        ("dino.head_nlayers=1", "dino.head_nlayers = 3 (now 1), dino.head_hidden_dim"),
+        ("dino.head_nlayers=1", "dino.head_nlayers = 3 (now 1)"),
     ],
 )
 def test_heads_of_another_size(change: str, said: str, earlier: TrainState, tmp_path: Path) -> None:
     """Named by the settings, not forgotten; the backbone alone is still to be had."""
     run = published(earlier, tmp_path)
-    if "nlayers=1" in change:
-        said = said.split(",")[0]
     with pytest.raises(WeightsError, match=re.escape(said)) as error:
         to_begin_with(run, change)
     assert TEACHER in str(error.value) and "\n" not in str(error.value)

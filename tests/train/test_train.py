@@ -95,7 +95,13 @@ def test_last_layer_is_frozen_at_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("centering", "pipeline"), [("sinkhorn_knopp", "batched"), ("centering", "per_image")]
+    ("centering", "pipeline"),
+    [
+        ("sinkhorn_knopp", "batched"),
+        ("centering", "per_image"),
+        pytest.param("sinkhorn_knopp", "per_image", marks=pytest.mark.slow),
+        pytest.param("centering", "batched", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_leaves_everything_behind(tmp_path: Path, centering: str, pipeline: str) -> None:
     out = tmp_path / "a run"

@@ -1,10 +1,9 @@
 """Every function that takes pictures, given what people have instead: floats, channels last, grey,
 RGBA, one picture, a list. It is right, or refused in one sentence; the same at every door."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import jaxtyping
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -40,14 +39,6 @@ GOOD = torch.randint(0, 256, (4, 3, 8, 12), dtype=torch.uint8)
 LABELS = torch.tensor([0, 1, 0, 1])
 MAP, ONE = torch.randn(1, 5, 2, 3), torch.tensor([0])  # for figures, of one picture
 SEEN = "one sentence with the way out, at every function that takes pictures"
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it() -> Iterator[None]:
-    """The annotations are checked in tests alone; here wrong types must come in."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 BATCHES: dict[str, Callable[[Any], Any]] = {

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from matplotlib.axes import Axes
 
 from dinolite_course.figures.attention import (
     attention_rollout,
@@ -11,13 +10,9 @@ from dinolite_course.figures.attention import (
     prefix_attention_figure,
     query_attention_figure,
 )
+from tests.course.figures.panels import frames
 
 T, GRID, IMAGE = 9, (2, 3), torch.zeros(3, 20, 30)  # CLS, two registers, six patches
-
-
-def frames(ax: Axes) -> list[tuple[float, float, float, float]]:
-    """Left, top, width, height of the frames in a panel."""
-    return [(*p.get_xy(), p.get_width(), p.get_height()) for p in ax.patches]  # type: ignore[attr-defined]
 
 
 def test_patches_are_counted_from_the_end() -> None:

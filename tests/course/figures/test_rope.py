@@ -2,20 +2,14 @@
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding
 from dinolite.viz.style import png_bytes
 from dinolite_course import figures as viz
+from tests.course.figures.panels import frames
 
 IMAGE = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0))
 GRID = (4, 6)
-
-
-def frames(ax: Axes) -> list[tuple[float, float, float, float]]:
-    found = [p for p in ax.patches if isinstance(p, Rectangle)]
-    return [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in found]
 
 
 def test_angle_fields_are_the_columns_of_the_table() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.patches import ConnectionPatch, Rectangle
+from matplotlib.patches import ConnectionPatch
 from numpy.testing import assert_allclose
 
 from dinolite.viz.similarity import OTHER, SAME
@@ -17,6 +17,7 @@ from dinolite_course.figures.rows import (
     rows_figure,
     votes_figure,
 )
+from tests.course.figures.panels import frames
 
 IMAGE = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0))
 SMALL, LARGE = torch.linspace(0, 0.5, 24).view(4, 6), torch.linspace(0.2, 1, 96).view(8, 12)
@@ -24,12 +25,6 @@ SMALL, LARGE = torch.linspace(0, 0.5, 24).view(4, 6), torch.linspace(0.2, 1, 96)
 
 def drawn(ax: Axes) -> np.ndarray:
     return np.asarray(ax.images[0].get_array())
-
-
-def frames(ax: Axes) -> list[tuple[float, float, float, float]]:
-    """Left, top, width, height of the frames in a panel."""
-    found = [p for p in ax.patches if isinstance(p, Rectangle)]
-    return [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in found]
 
 
 def test_each_panel_stands_under_its_name() -> None:
