@@ -196,9 +196,14 @@ def skipped_lines(folder: Path) -> list[str]:
 def tell_skipped(folder: Path, known: int) -> None:
     """How many lines `skipped.txt` has behind the first `known` ones, and the first of them."""
     lines = skipped_lines(folder)[known:]
-    for what, flat in (("files were skipped", False), ("pictures are nearly flat", True)):
+    words = (
+        (False, "file or folder was left out", "files or folders were left out"),
+        (True, "picture is nearly flat", "pictures are nearly flat"),
+    )
+    for flat, one, many in words:
         found = [line for line in lines if (": kept, " in line) == flat]
         if found and is_main():
+            what = one if len(found) == 1 else many
             said = f"{len(found)} {what}, see {folder / SKIPPED}; the first: {found[0]}"
             print(said, file=sys.stderr)
 

@@ -65,7 +65,7 @@ def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
 @pytest.mark.slow
 def test_skipped_files_are_counted_and_named(finished: tuple[Path, str]) -> None:
     here, said = finished
-    assert "2 files were skipped" in said
+    assert "2 files or folders were left out" in said
     named = (here / "a run" / "skipped.txt").read_text().splitlines()
     assert len(named) == 2 and any("notes.txt" in s for s in named)
     assert any("bad.jpg" in s for s in named)

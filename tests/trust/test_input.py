@@ -360,7 +360,8 @@ def test_broken_files_in_a_set_too_large_for_memory(
     train(load_config("demo", [*settings, "train.iterations=3"]), show="lines")  # 12 of 8
     said = capsys.readouterr()
     assert said.out.startswith("data: 8 train, 7 val, 2 classes (a, b)\n")
-    assert "1 files were skipped" in said.err and "3 files were skipped" in said.err
+    assert "1 file or folder was left out" in said.err
+    assert "3 files or folders were left out" in said.err
     named = (out / "skipped.txt").read_text().splitlines()
     assert len(named) == 4 and sum("bad.png: skipped" in line for line in named) == 3
     train(load_config("demo", [*settings, "train.iterations=3"]))
