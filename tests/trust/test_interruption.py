@@ -7,7 +7,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,10 +55,17 @@ LEFT = {
 pytestmark = pytest.mark.slow
 
 
-def drive(kind: str, deaths: int, folder: Path, more: list[str]) -> dict[str, int]:
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short path: loader workers meet at sockets in it, whose names have 107 bytes
+    at most, and wait for ever where they do not fit."""
+    with tempfile.TemporaryDirectory(prefix="d") as name:
+        yield Path(name)
+
+
+def drive(kind: str, deaths: int, folder: Path, more: list[str], temporary: Path) -> dict[str, int]:
     """A run in folder/whole/run that nobody kills, and one of many deaths in folder/killed/run."""
-    (folder / "tmp").mkdir()
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "tests.trust.driver", kind, str(deaths), "7", str(folder)]
     done = subprocess.run(
         [*command, *RUN, *more],
@@ -85,10 +94,12 @@ def orphans(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_and_killed_again(kind: str, tmp_path: Path, faults: Faults) -> None:
+def test_killed_and_killed_again(
+    kind: str, tmp_path: Path, temporary: Path, faults: Faults
+) -> None:
     deaths, more = KINDS[kind]
     whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
-    told = drive(kind, deaths, tmp_path, more)
+    told = drive(kind, deaths, tmp_path, more, temporary)
     assert told["killed"] == deaths
     if kind == "save":
         assert told["half_written"] >= 1, "no death fell into a save"
@@ -101,7 +112,7 @@ def test_killed_and_killed_again(kind: str, tmp_path: Path, faults: Faults) -> N
     while orphans(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not orphans(tmp_path)
-    left = {path.name for path in (tmp_path / "tmp").iterdir()}
+    left = {path.name for path in temporary.iterdir()}
     assert not {n for n in left if not n.startswith("torchinductor_")}, "temporary folders stayed"
     faults.survived(
         f"kill -9 {WHERE[kind]}",
