@@ -9,6 +9,8 @@ Official `data/loaders.py` and `data/samplers.py`, where a resumed run draws oth
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
@@ -29,6 +31,7 @@ MASK_GROUP = 256  # pictures whose masks are drawn together
 # Pixels of all crops of a picture; from there on "auto" is per_image on a CPU.
 LARGE_CROPS = 100_000
 CANVAS_BYTES = 2**26  # of a batch of whole pictures on the device; they are made float, 4 x as many
+SOCKET_NAME = 103  # bytes; 107 on Linux, 103 on macOS
 READ_AT_ONCE = 8  # pictures that a worker holds
 
 
@@ -88,6 +91,21 @@ def crops_of_iterations(
             cuts = {name: x.to(device, non_blocking=True) / 255 for name, x in crops.items()}
             crops = augment.distort(cuts.__getitem__, batch_size, draws(iteration))
         yield iteration, crops
+
+
+def check_workers(number: int) -> None:
+    """Can loader workers hand over what they made? They meet at sockets in the temporary folder;
+    where a name does not fit, they say so nowhere and wait for ever.
+
+    Raises:
+        ValueError: the path of that folder is too long.
+    """
+    folder, most = tempfile.gettempdir(), SOCKET_NAME - len("/pymp-12345678/listener-12345678")
+    if number > 0 and os.name == "posix" and len(os.fsencode(folder)) > most:
+        raise ValueError(
+            f"train.num_workers = {number} needs a temporary folder whose path has at most {most} "
+            f"bytes: set TMPDIR (now {folder}), or train.num_workers=0"
+        )
 
 
 def pipeline_of(crops: CropsConfig, device: torch.device) -> str:

@@ -17,7 +17,7 @@ from dinolite import parallel
 from dinolite.checkpointer import load_checkpoint
 from dinolite.config import Config
 from dinolite.data.datasets import PictureDataset, load_pictures
-from dinolite.data.loaders import seed_of, ssl_batches
+from dinolite.data.loaders import check_workers, seed_of, ssl_batches
 from dinolite.data.masking import SSLBatch
 from dinolite.eval.online import KnnMonitor
 from dinolite.metrics import RunLog, RunningMeans, Show, StepClock
@@ -200,6 +200,7 @@ def open_pictures(
     """The pictures to train on, and on the main process those for k-NN; it says what was understood
     and what is unusual."""
     config = state.config
+    check_workers(config.train.num_workers)
     data = load_pictures(split="train", **data_settings(config))
     monitor = KnnMonitor(config, data, state.device) if parallel.is_main() else None
     note_skipped([data, *((monitor and monitor.pictures) or ())], folder, state.iteration > 0)

@@ -4,7 +4,11 @@ number of processes, and after a resume."""
 import copy
 import functools
 import itertools
+import os
 import pickle
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ from dinolite.data.datasets import (
 from dinolite.data.loaders import (
     InfiniteBatchSampler,
     ReadAndCut,
+    check_workers,
     generator_of,
     seed_of,
     ssl_batches,
@@ -299,3 +304,39 @@ def test_workers_that_share_nothing(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     for a, b in zip(alone, spawned, strict=True):
         assert all(torch.equal(x, getattr(b, name)) for name, x in vars(a).items())
+
+
+HAND_OVER = """
+import torch
+from dinolite.config import load_config
+from dinolite.data.datasets import load_pictures
+from dinolite.data.loaders import check_workers, ssl_batches
+from tests.tiny_run import QUICK
+
+check_workers(1)
+config = load_config("demo", [*QUICK, "train.num_workers=1"])
+data = load_pictures("photos", image_size=64)
+print(len(next(ssl_batches(data, config, torch.device("cpu"))).masks))
+"""
+
+
+def test_a_temporary_folder_that_workers_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/" + 80 * "x")
+    check_workers(0)
+    with pytest.raises(ValueError, match=r"at most 71 bytes: set TMPDIR \(now /xxx"):
+        check_workers(1)
+
+
+@pytest.mark.slow
+def test_workers_hand_over_in_the_longest_one_that_is_accepted() -> None:
+    with tempfile.TemporaryDirectory(prefix="d", dir="/tmp") as short:
+        longest = Path(short, "x" * (71 - len(f"{short}/")))
+        longest.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", HAND_OVER],
+            env={**os.environ, "TMPDIR": str(longest)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    assert done.stdout == "8\n", done.stderr
