@@ -16,7 +16,7 @@ from benchmarks.timing import alternate
 from dinolite.config import CropsConfig
 from dinolite.data.augmentations import DataAugmentationDINO
 from dinolite.data.batched_augmentations import BatchedAugmentation
-from dinolite.data.scenes import make_scenes
+from dinolite.data.demo_pictures.scenes import make_scenes
 
 # picture side, global crops, local crops (pixels)
 SIZES = ((32, 24, 12), (96, 64, 24), (128, 96, 48), (256, 128, 64), (256, 160, 64), (256, 224, 96))

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from benchmarks.record import Table, print_table, start
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import TensorPictures
+from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
 from dinolite.data.loaders import ssl_batches
 from dinolite.data.masking import SSLBatch
-from dinolite.data.photographs import CLASSES, make_windows
 from dinolite.eval.features import extract_features, extract_patches, preprocess
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.segmentation import patch_labels, segmentation_probe

@@ -29,8 +29,8 @@ from benchmarks.record import Table, device, print_table, start
 from benchmarks.timing import Timing, ratios, synchronize
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import load_pictures
+from dinolite.data.demo_pictures.scenes import make_scenes
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.scenes import make_scenes
 from dinolite.run_folder import data_settings
 from dinolite.train.train import make_state, train_step
 

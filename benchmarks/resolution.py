@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from benchmarks.record import Table, print_table, start
 from dinolite.config import Config, load_config
 from dinolite.data.datasets import TensorPictures
+from dinolite.data.demo_pictures.photographs import CLASSES, make_windows, photographs
+from dinolite.data.demo_pictures.scenes import make_mosaics
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.photographs import CLASSES, make_windows, photographs
-from dinolite.data.scenes import make_mosaics
 from dinolite.eval.features import extract_features, extract_patches, square
 from dinolite.eval.knn import knn_accuracy
 from dinolite.layers.rope_position_encoding import RopePositionEmbedding

@@ -16,6 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -80,6 +81,15 @@ IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
+INIT, CROPS, MASKS, STEP = 0, 2, 3, 4
+"""Streams of random numbers of a `train.seed`: the start weights, and those of an iteration."""
+
+
+def seed_of(*numbers: int) -> int:
+    """One well-mixed seed from several small numbers (seed, stream, rank, iteration, ...)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
 # --- settings ---
 
 
@@ -92,7 +102,7 @@ class Section(BaseModel):
 
 
 class Schedule(Section):
-    """A number for every iteration; see `train/cosine_lr_scheduler.py`."""
+    """A number for every iteration; see `train/schedules.py`."""
 
     kind: Literal["cosine", "warmup_cosine"] = "warmup_cosine"
     """Official v1 (`CosineScheduler`) or v2 (`linear_warmup_cosine_decay`)."""

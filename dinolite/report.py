@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from dinolite.checkpointer import CheckpointError, write_text
 from dinolite.config import Config, height_width, load_config
 from dinolite.data.datasets import NoTestPart, PictureDataset, load_pictures
-from dinolite.data.loaders import seed_of
-from dinolite.data.photographs import photographs
-from dinolite.data.scenes import make_scenes
+from dinolite.data.demo_pictures.photographs import photographs
+from dinolite.data.demo_pictures.scenes import make_scenes
 from dinolite.eval.features import (
     as_grey,
     extract_features,
@@ -44,11 +43,9 @@ from dinolite.eval.online import (
     labelled_pictures,
 )
 from dinolite.eval.segmentation import confusion_matrix, miou, pixel_patches, segmentation_probe
-from dinolite.models.pretrained import load
-from dinolite.models.vision_transformer import build_backbone
+from dinolite.models.pretrained import load, untrained_twin
 from dinolite.parallel import pick_device
 from dinolite.run_folder import CONFIG, TEACHER, data_settings, note_skipped, origin
-from dinolite.train.train import INIT
 
 if TYPE_CHECKING:  # whoever evaluates draws nothing, and need not wait for matplotlib
     from matplotlib.figure import Figure
@@ -85,10 +82,8 @@ def open_finished(folder: Path, device: str | None = None) -> FinishedRun:
             "command with the same --out continues it"
         )
     config = load_config(folder / CONFIG)
-    where = pick_device(device or config.train.device)
-    torch.manual_seed(seed_of(config.train.seed, INIT))
-    untrained = build_backbone(config.student, teacher=True).eval()
-    return FinishedRun(folder, config, untrained.to(where), load(folder / TEACHER).to(where))
+    trained = load(folder / TEACHER).to(pick_device(device or config.train.device))
+    return FinishedRun(folder, config, untrained_twin(trained, config.train.seed), trained)
 
 
 # --- the table: its backbone judged beside raw pixels and an untrained net ---

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dinolite import report
-from dinolite.data import photographs, scenes
+from dinolite.data.demo_pictures import photographs, scenes
 
 FEW = {"train": (80, 1), "test": (80, 2)}  # how many, seed
 SMALL: list[tuple[Any, str, Any]] = [

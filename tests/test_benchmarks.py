@@ -16,8 +16,8 @@ from benchmarks.readme import PAGES, ROOT, filled, newest
 from benchmarks.record import Table, words
 from benchmarks.timing import Timing, alternate, ratios
 from dinolite.data.datasets import TensorPictures
+from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
 from dinolite.data.loaders import ssl_batches
-from dinolite.data.photographs import CLASSES, make_windows
 from dinolite.train.train import TrainState, make_state
 
 CPU = torch.device("cpu")

@@ -24,8 +24,8 @@ from dinolite.loss.ibot_patch_loss import iBOTPatchLoss
 from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models.vision_transformer import DinoVisionTransformer
-from dinolite.train.cosine_lr_scheduler import cosine_schedule, linear_warmup_cosine_decay
 from dinolite.train.param_groups import get_params_groups, set_rates
+from dinolite.train.schedules import cosine_schedule, linear_warmup_cosine_decay
 from dinolite.train.ssl_meta_arch import SSLMetaArch
 
 FOLDER = Path(os.environ.get("DINOLITE_GOLDEN", Path(__file__).parent / "golden"))

@@ -7,7 +7,7 @@ import torch
 
 from dinolite.config import Config, load_config, recipe_header
 from dinolite.models.vision_transformer import build_backbone
-from dinolite.train.cosine_lr_scheduler import ScheduledValues, Schedules
+from dinolite.train.schedules import ScheduledValues, Schedules
 
 STAGES = ("official_vit7b_pretrain", "official_vit7b_gram", "official_vit7b_highres")
 

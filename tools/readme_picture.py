@@ -13,14 +13,10 @@ from typing import Any
 
 import torch
 
-from dinolite.config import load_config
-from dinolite.data.loaders import seed_of
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.eval.features import extract_patches, square
-from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata
-from dinolite.models.vision_transformer import build_backbone
+from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata, untrained_twin
 from dinolite.report import class_figures, open_finished
-from dinolite.train.train import INIT
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.style import png_bytes
 from dinolite_course.figures.pca import film_figure
@@ -34,10 +30,10 @@ FILM_STEPS = (100, 500, 1000, 2000, 6000)
 
 def patches_picture(name: str = "dinolite_tiny") -> None:
     """PCA of the patch features of photographs, trained and untrained."""
-    words, config = read_metadata(OWN_WEIGHTS / f"{name}.safetensors"), load_config("tiny")
+    words = read_metadata(OWN_WEIGHTS / f"{name}.safetensors")
     how: dict[str, Any] = {key: tuple(json.loads(words[f"rgb_{key}"])) for key in ("mean", "std")}
-    torch.manual_seed(seed_of(config.train.seed, INIT))
-    nets = {"untrained": build_backbone(config.student, teacher=True).eval(), "trained": load(name)}
+    trained = load(name)
+    nets = {"untrained": untrained_twin(trained), "trained": trained}
     images = torch.cat([square(photographs()[p], SIDE) for p in PICTURES])
     grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
     patches = {which: extract_patches(net, grey, **how) for which, net in nets.items()}
@@ -46,10 +42,9 @@ def patches_picture(name: str = "dinolite_tiny") -> None:
 
 def film_picture(name: str = "dinolite_tiny") -> None:
     """PCA of three photographs' patches after ever more steps of one run."""
-    words, config = read_metadata(OWN_WEIGHTS / f"{name}.safetensors"), load_config("tiny")
+    words = read_metadata(OWN_WEIGHTS / f"{name}.safetensors")
     how: dict[str, Any] = {key: tuple(json.loads(words[f"rgb_{key}"])) for key in ("mean", "std")}
-    torch.manual_seed(seed_of(config.train.seed, INIT))
-    nets = {"step 0": build_backbone(config.student, teacher=True).eval()}
+    nets = {"step 0": untrained_twin(load(name))}
     nets |= {f"step {i}": load(f"{name}_step{i:05d}") for i in FILM_STEPS}
     images = torch.cat([square(photographs()[p], FILM_SIDE) for p in FILM_PICTURES])
     grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)

@@ -1,3 +1,3 @@
 """From picture files to batches of crops. Read it in this order: `decoding`, `datasets`, the
-embedded pictures (`photographs`, `scenes`), `augmentations` (`batched_augmentations` is the fast
+embedded pictures (`demo_pictures`), `augmentations` (`batched_augmentations` is the fast
 form), `masking`, `loaders`."""

@@ -22,7 +22,6 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from dinolite.config import did_you_mean
-from dinolite.data import photographs, scenes
 from dinolite.data.decoding import (
     PicturePath,
     UnreadablePicture,
@@ -34,8 +33,9 @@ from dinolite.data.decoding import (
     shrunk,
     suffixes,
 )
+from dinolite.data.demo_pictures import photographs, scenes
+from dinolite.data.demo_pictures.photographs import CLASSES
 from dinolite.data.folders import EVERY, Contents, listed, read_folder
-from dinolite.data.photographs import CLASSES
 from dinolite.data.picture_checks import Range, as_pictures, one_picture
 
 MADE, FETCHED = ("windows", "scenes", "mosaics"), ("cifar10", "cifar100", "stl10", "imagenette")

@@ -14,19 +14,17 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dinolite.config import Config, CropsConfig, height_width
+from dinolite.config import CROPS, MASKS, Config, CropsConfig, height_width, seed_of
 from dinolite.data.augmentations import Crops, DataAugmentationDINO
 from dinolite.data.batched_augmentations import BatchedAugmentation, SharedGenerator
 from dinolite.data.datasets import PictureDataset, TensorPictures
 from dinolite.data.masking import SSLBatch, draw_masks, mask_positions
 
-CROPS, MASKS = 2, 3  # streams of random numbers within an iteration
 MASK_GROUP = 256  # pictures whose masks are drawn together
 # Pixels of all crops of a picture; from there on "auto" is per_image on a CPU.
 LARGE_CROPS = 100_000
@@ -240,11 +238,6 @@ def n_mask_groups(total: int) -> int:
     while total % (2 * groups) == 0 and total // (2 * groups) >= MASK_GROUP:
         groups *= 2
     return groups
-
-
-def seed_of(*numbers: int) -> int:
-    """One well-mixed seed from several small numbers (seed, rank, iteration, ...)."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def generator_of(*numbers: int) -> Generator:

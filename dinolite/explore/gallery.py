@@ -8,7 +8,6 @@ picture and one layer each.
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 from collections import OrderedDict
@@ -24,11 +23,11 @@ from torch import Tensor
 from dinolite.checkpointer import META, read_meta
 from dinolite.config import DataConfig, Rgb, load_config
 from dinolite.data.decoding import UnreadablePicture, read_picture, show_path, suffixes
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.data.folders import find_pictures
-from dinolite.data.photographs import photographs
 from dinolite.eval.features import as_grey, preprocess, square
 from dinolite.eval.segmentation import pixel_patches
-from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata
+from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata, untrained_twin
 from dinolite.models.vision_transformer import DinoVisionTransformer
 from dinolite.run_folder import CONFIG
 from dinolite.viz.attention import attention_grid
@@ -78,12 +77,8 @@ class NetSource:
         return preprocess(pictures, *colours)
 
     def untrained(self) -> NetSource:
-        """The same net with start values, seed 0."""
-        net = copy.deepcopy(self.net)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            net.init_weights()
-        return NetSource(net, self.mean, self.std, self.grey)
+        """The same net before its first step."""
+        return NetSource(untrained_twin(self.net), self.mean, self.std, self.grey)
 
 
 @dataclass(eq=False)

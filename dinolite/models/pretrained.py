@@ -34,7 +34,7 @@ from dinolite.checkpointer import (
     write_atomically,
     write_text,
 )
-from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, Rgb, StudentConfig, explain
+from dinolite.config import IMAGENET_MEAN, IMAGENET_STD, INIT, Rgb, StudentConfig, explain, seed_of
 from dinolite.layers.attention import LinearKMaskedBias
 from dinolite.layers.ffn_layers import SwiGLUFFN
 from dinolite.models import keymaps
@@ -638,6 +638,16 @@ def settings_of(model: DinoVisionTransformer) -> StudentConfig:
     """The settings that build a model like this one."""
     settings = dict(vars(model.architecture))
     return StudentConfig(layerscale=settings.pop("layerscale_init"), **settings)
+
+
+def untrained_twin(model: DinoVisionTransformer, seed: int = 0) -> DinoVisionTransformer:
+    """A model like this one as it is before the first step of a run with that `train.seed`: what
+    both show was not learnt."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, INIT))
+        twin = build_backbone(settings_of(model), teacher=True).eval()
+    twin.pixel_mean, twin.pixel_std = model.pixel_mean, model.pixel_std
+    return twin.to(next(model.parameters()).device)
 
 
 def to_timm(model: DinoVisionTransformer) -> dict[str, Tensor]:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from dinolite import parallel
 from dinolite.checkpointer import load_checkpoint
-from dinolite.config import Config
+from dinolite.config import INIT, STEP, Config, seed_of
 from dinolite.data.datasets import PictureDataset, load_pictures
-from dinolite.data.loaders import check_workers, seed_of, ssl_batches
+from dinolite.data.loaders import check_workers, ssl_batches
 from dinolite.data.masking import SSLBatch
 from dinolite.eval.online import KnnMonitor
 from dinolite.metrics import RunLog, RunningMeans, Show, StepClock
@@ -35,7 +35,6 @@ from dinolite.run_folder import (
     skipped_lines,
     tell_skipped,
 )
-from dinolite.train.cosine_lr_scheduler import Schedules
 from dinolite.train.early_end import (
     FiniteGuard,
     NonFiniteError,
@@ -48,9 +47,8 @@ from dinolite.train.gram import loads_teacher, renews_teacher
 from dinolite.train.handover import tell_start
 from dinolite.train.monitors import entropy_floors
 from dinolite.train.param_groups import get_params_groups, set_rates
+from dinolite.train.schedules import Schedules
 from dinolite.train.ssl_meta_arch import SSLMetaArch
-
-INIT, STEP = 0, 4  # streams of random numbers; `data/loaders.py` has the others
 
 
 @dataclass

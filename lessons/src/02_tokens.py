@@ -30,7 +30,7 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data import photographs
+from dinolite.data.demo_pictures import photographs
 from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
 

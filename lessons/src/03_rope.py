@@ -29,7 +29,7 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.layers import attention, rope_position_encoding
 from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress

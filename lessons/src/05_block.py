@@ -29,7 +29,7 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.layers import block, ffn_layers, norm_layers, patch_embed
 from dinolite_course import check, figures as viz, progress
 from torch import nn

@@ -30,7 +30,7 @@ import inspect
 import matplotlib.pyplot as plt
 import timm
 import torch
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.layers import block, patch_embed, rope_position_encoding
 from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress

@@ -31,7 +31,7 @@ import matplotlib.pyplot as plt
 import torch
 from dinolite import config
 from dinolite.data import augmentations, batched_augmentations as fast, masking
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite_course import check, figures as viz, progress
 from torchvision.transforms import v2
 

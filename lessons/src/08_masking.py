@@ -30,7 +30,8 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite.config import IbotConfig
-from dinolite.data import masking, photographs
+from dinolite.data import masking
+from dinolite.data.demo_pictures import photographs
 from dinolite.models.pretrained import read_state_dict
 from dinolite_course import check, figures as viz, progress
 

@@ -31,7 +31,7 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.layers.dino_head import DINOHead
 from dinolite.models.pretrained import read_state_dict
 from dinolite.train import param_groups, ssl_meta_arch

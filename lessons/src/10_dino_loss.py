@@ -30,7 +30,8 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import batched_augmentations, photographs
+from dinolite.data import batched_augmentations
+from dinolite.data.demo_pictures import photographs
 from dinolite.layers.dino_head import DINOHead
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
 from dinolite.models.pretrained import read_state_dict

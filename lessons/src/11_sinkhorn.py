@@ -31,7 +31,7 @@ import inspect
 import math
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
 from dinolite.models import pretrained
 from dinolite_course import check, figures as viz, progress

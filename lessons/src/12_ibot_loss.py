@@ -30,7 +30,8 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import masking, photographs
+from dinolite.data import masking
+from dinolite.data.demo_pictures import photographs
 from dinolite.layers import dino_head
 from dinolite.loss import ibot_patch_loss, sinkhorn_knopp
 from dinolite.models import pretrained, vision_transformer

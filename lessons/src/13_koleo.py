@@ -28,7 +28,7 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite.data import photographs
+from dinolite.data.demo_pictures import photographs
 from dinolite.layers import dino_head
 from dinolite.loss import koleo_loss
 from dinolite.models import pretrained, vision_transformer

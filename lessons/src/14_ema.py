@@ -35,7 +35,7 @@ from dinolite.data import datasets, loaders, masking
 from dinolite.eval import features, online
 from dinolite.models import pretrained
 from dinolite.train import ema, param_groups, ssl_meta_arch, train
-from dinolite.train.cosine_lr_scheduler import cosine_schedule
+from dinolite.train.schedules import cosine_schedule
 from dinolite_course import check, figures as viz, progress
 
 # %% [markdown]

@@ -31,7 +31,8 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import batched_augmentations, masking, photographs
+from dinolite.data import batched_augmentations, masking
+from dinolite.data.demo_pictures import photographs
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models import pretrained
 from dinolite.train import param_groups, ssl_meta_arch, train

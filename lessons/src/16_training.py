@@ -21,7 +21,7 @@
 # |---|---|
 # | you need | lessons 11, 14, 15 |
 # | time | 60 minutes |
-# | module | `dinolite/train/train.py`, `cosine_lr_scheduler.py`, `param_groups.py` |
+# | module | `dinolite/train/train.py`, `schedules.py`, `param_groups.py` |
 # | official | `train/train.py`: `do_train`; `train/cosine_lr_scheduler.py`, `param_groups.py` |
 # | paper | DINOv3 Sec. 3.2 "Optimization", App. C; DINOv2 Table 16 |
 
@@ -34,7 +34,7 @@ from dinolite import config, metrics
 from dinolite.data import datasets, loaders
 from dinolite.eval import knn, online
 from dinolite.models import pretrained
-from dinolite.train import cosine_lr_scheduler, param_groups, train
+from dinolite.train import param_groups, schedules, train
 from dinolite_course import check, figures as viz, progress
 
 # %%
@@ -169,7 +169,6 @@ def warmup_cosine(start, peak, end, warmup, total):
 line = torch.tensor([0, 1]) / 2
 share = (1 + torch.linspace(0, PI, 4).cos()) / 2
 vectorised = torch.cat([line, 0.2 + 0.8 * share])
-schedules = cosine_lr_scheduler
 package = schedules.linear_warmup_cosine_decay(0, 1, 0.2, 2, 6)
 for values in [vectorised, warmup_cosine(0, 1, 0.2, 2, 6), package]:
     values = torch.as_tensor(values).float()
@@ -236,9 +235,7 @@ recipes = {
 runs = {}
 for name, (recipe, batch) in recipes.items():
     size = {"train.batch_size_per_gpu": batch}
-    runs[name] = cosine_lr_scheduler.Schedules(
-        config.load_config(recipe, size)
-    )
+    runs[name] = schedules.Schedules(config.load_config(recipe, size))
 titles = ["lr", "weight_decay", "teacher_temp", "momentum"]
 table = {
     t: {n: viz.percent_of_run(vars(s)[t]) for n, s in runs.items()}

@@ -31,7 +31,8 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import datasets, loaders, photographs
+from dinolite.data import datasets, loaders
+from dinolite.data.demo_pictures import photographs
 from dinolite.loss import dino_clstoken_loss, sinkhorn_knopp
 from dinolite.models import pretrained
 from dinolite.train import monitors, train

@@ -28,10 +28,9 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config
-from dinolite.data import loaders, photographs, scenes
+from dinolite.data.demo_pictures import photographs, scenes
 from dinolite.eval import features, knn, linear, segmentation
-from dinolite.models import pretrained, vision_transformer
+from dinolite.models import pretrained
 from dinolite_course import check, figures as viz, progress
 from dinolite_course.measures import sgd_probe
 from sklearn import cluster, linear_model, metrics, neighbors
@@ -60,14 +59,9 @@ plt.show()
 # %%
 F, NAMES = torch.nn.functional, photographs.CLASSES
 C = len(NAMES)
-torch.manual_seed(loaders.seed_of(0, 0))  # seed 0: the start of the run
-student = config.load_config("tiny").student
-nets = {
-    "untrained": vision_transformer.build_backbone(
-        student, teacher=True
-    ).eval(),
-    "trained": pretrained.load("dinolite_tiny"),
-}
+trained = pretrained.load("dinolite_tiny")
+untrained = pretrained.untrained_twin(trained)  # the start of its run
+nets = {"untrained": untrained, "trained": trained}
 HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # as in its training
 train, train_y = photographs.make_windows(3000, "train", seed=1, size=48)
 test, test_y = photographs.make_windows(600, "test", seed=2, size=48)

@@ -28,10 +28,10 @@
 import inspect
 import matplotlib.pyplot as plt
 import torch
-from dinolite import config, explore
-from dinolite.data import loaders, photographs, scenes
+from dinolite import explore
+from dinolite.data.demo_pictures import photographs, scenes
 from dinolite.eval import features, segmentation
-from dinolite.models import pretrained, vision_transformer
+from dinolite.models import pretrained
 from dinolite_course import check, explorer, figures as viz, progress
 from dinolite_course.measures import correspondence
 from sklearn import decomposition
@@ -56,14 +56,9 @@ plt.show()
 
 # %%
 F = torch.nn.functional
-torch.manual_seed(loaders.seed_of(0, 0))  # seed 0: the start of the run
-student = config.load_config("tiny").student
-nets = {
-    "untrained": vision_transformer.build_backbone(
-        student, teacher=True
-    ).eval(),
-    "trained": pretrained.load("dinolite_tiny"),
-}
+trained = pretrained.load("dinolite_tiny")
+untrained = pretrained.untrained_twin(trained)  # the start of its run
+nets = {"untrained": untrained, "trained": trained}
 HOW = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # the pixels it was trained on
 for net in nets.values():
     net.requires_grad_(False)

@@ -30,12 +30,12 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config
-from dinolite.data import datasets, loaders, photographs
+from dinolite.data import datasets, loaders
+from dinolite.data.demo_pictures import photographs
 from dinolite.eval import features, knn, segmentation
 from dinolite.models import pretrained
-from dinolite.train import cosine_lr_scheduler, gram, ssl_meta_arch, train
-from dinolite_course import check, figures as viz, progress
-from dinolite_course.measures import collages
+from dinolite.train import gram, schedules, ssl_meta_arch, train
+from dinolite_course import check, figures as viz, measures, progress
 
 # %% [markdown]
 # Some short names.
@@ -64,6 +64,7 @@ plt.show()
 # each from another photograph, all from parts that training never touched.
 
 # %%
+collages = measures.collages
 tiles, named = collages.make_collages(40, "test", seed=22, tile=64)
 masks = named.repeat_interleave(64, dim=1).repeat_interleave(64, dim=2)
 where = segmentation.patch_labels(masks, (16, 16), len(photographs.CLASSES))
@@ -625,7 +626,7 @@ renewed = [
 ]
 print("at first a teacher of stage 1:", official.gram.ckpt)
 print("renewed right after", renewed)
-weights = cosine_lr_scheduler.Schedules(official).gram
+weights = schedules.Schedules(official).gram
 for i in [999_999, 1_000_500, 1_001_000]:
     print(f"weight at {i}: {weights[i]:.2f}")
 sizes = official.crops

@@ -31,7 +31,7 @@ import matplotlib.pyplot as plt
 import timm
 import torch.utils.flop_counter
 from dinolite import config
-from dinolite.data import loaders, photographs
+from dinolite.data.demo_pictures import photographs
 from dinolite.eval import features, knn, linear, segmentation
 from dinolite.models import pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
@@ -65,14 +65,9 @@ plt.show()
 # pixels: **once, twice and four times** the size of training.
 
 # %%
-torch.manual_seed(loaders.seed_of(0, 0))  # seed 0: the start of the run
-student = config.load_config("tiny").student
-nets = {
-    "untrained": vision_transformer.build_backbone(
-        student, teacher=True
-    ).eval(),
-    "trained": pretrained.load("dinolite_tiny"),
-}
+trained = pretrained.load("dinolite_tiny")
+untrained = pretrained.untrained_twin(trained)  # the start of its run
+nets = {"untrained": untrained, "trained": trained}
 photos = photographs.photographs()
 
 
@@ -883,7 +878,8 @@ for name, x in {"square": images[64], "wide": wides[64]}.items():
 
 # %% tags=["raises-exception"]
 other = vision_transformer.build_backbone(
-    student.model_copy(update={"patch_size": 16}), teacher=True
+    config.load_config("tiny").student.model_copy(update={"patch_size": 16}),
+    teacher=True,
 )
 other.load_state_dict(net.state_dict())
 

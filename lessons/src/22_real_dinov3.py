@@ -30,8 +30,8 @@ import inspect
 import matplotlib.pyplot as plt
 import timm
 import torch
-from dinolite import config
-from dinolite.data import datasets, decoding, loaders, photographs
+from dinolite.data import datasets, decoding
+from dinolite.data.demo_pictures import photographs
 from dinolite.eval import features, knn
 from dinolite.models import keymaps, pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
@@ -679,9 +679,7 @@ SHOWN = ["astronaut", "chelsea", "coffee", "coins", "camera"]
 whole = photographs.photographs()
 images = torch.cat([features.square(whole[name], 224) for name in SHOWN])
 grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).byte()
-torch.manual_seed(loaders.seed_of(0, 0))  # as before tiny's first step
-student = config.load_config("tiny").student
-start = vision_transformer.build_backbone(student, teacher=True).eval()
+start = pretrained.untrained_twin(tiny)  # as before tiny's first step
 seen = {which: (net, images, {})}
 seen |= {"tiny, untrained": (start, grey, GREY), "tiny": (tiny, grey, GREY)}
 patches = {

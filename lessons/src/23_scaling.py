@@ -30,10 +30,11 @@ import inspect
 import matplotlib.pyplot as plt
 import torch
 from dinolite import config, parallel
-from dinolite.data import loaders, photographs
+from dinolite.data import loaders
+from dinolite.data.demo_pictures import photographs
 from dinolite.loss import koleo_loss, sinkhorn_knopp
 from dinolite.models import pretrained, vision_transformer
-from dinolite.train import cosine_lr_scheduler, monitors, ssl_meta_arch, train
+from dinolite.train import monitors, schedules, ssl_meta_arch, train
 from dinolite_course import check, figures as viz, processes, progress
 
 # %%
@@ -783,7 +784,7 @@ for rule in rules:
     for b in batches:
         how = {"optim.scaling_rule": rule, "train.batch_size_per_gpu": b}
         c = load_config("demo", how)
-        row.append(cosine_lr_scheduler.Schedules(c).lr.max() / c.optim.lr.peak)
+        row.append(schedules.Schedules(c).lr.max() / c.optim.lr.peak)
     print(f"{rule:15}", *(f"{x:6.2f}" for x in row))
 
 # %% [markdown]

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from sklearn import metrics
 from torch import Tensor
 
-from dinolite.data.photographs import make_windows
-from dinolite.data.scenes import SIDE
+from dinolite.data.demo_pictures.photographs import make_windows
+from dinolite.data.demo_pictures.scenes import SIDE
 from dinolite_course.measures import collages
 from dinolite_course.measures.collages import (
     TILE,

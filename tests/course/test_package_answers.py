@@ -35,11 +35,11 @@ from dinolite.loss.koleo_loss import KoLeoLoss
 from dinolite.loss.sinkhorn_knopp import sinkhorn_knopp
 from dinolite.models.keymaps import TIMM, ZEROS, fill, huggingface_names
 from dinolite.models.vision_transformer import DinoVisionTransformer
-from dinolite.train.cosine_lr_scheduler import linear_warmup_cosine_decay
 from dinolite.train.ema import update_ema
 from dinolite.train.gram import resize_patches
 from dinolite.train.monitors import entropy, entropy_floor
 from dinolite.train.param_groups import multipliers
+from dinolite.train.schedules import linear_warmup_cosine_decay
 from dinolite.viz.attention import attention_grid
 from dinolite.viz.similarity import similarity_map
 from dinolite_course import check

@@ -13,8 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dinolite.data import photographs
-from dinolite.data import scenes as scenes_module
 from dinolite.data.datasets import (
     SPECS,
     FilePictures,
@@ -25,6 +23,8 @@ from dinolite.data.datasets import (
     load_files,
     load_pictures,
 )
+from dinolite.data.demo_pictures import photographs
+from dinolite.data.demo_pictures import scenes as scenes_module
 from tests.small_sets import FEW
 
 

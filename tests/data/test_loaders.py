@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dinolite.config import Config, load_config
+from dinolite.config import Config, load_config, seed_of
 from dinolite.data import loaders
 from dinolite.data.batched_augmentations import SharedGenerator, rand
 from dinolite.data.datasets import (
@@ -28,16 +28,15 @@ from dinolite.data.datasets import (
     TensorPictures,
     load_pictures,
 )
+from dinolite.data.demo_pictures.photographs import CLASSES, make_windows, photograph_path
 from dinolite.data.loaders import (
     InfiniteBatchSampler,
     ReadAndCut,
     check_workers,
     generator_of,
-    seed_of,
     ssl_batches,
 )
 from dinolite.data.masking import SSLBatch
-from dinolite.data.photographs import CLASSES, make_windows, photograph_path
 from tests.processes import prepare
 
 B = 4  # pictures of all processes together

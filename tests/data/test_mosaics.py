@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dinolite.data.photographs import CLASSES, make_windows
-from dinolite.data.scenes import MAX_REGIONS, SIDE, make_mosaics
+from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
+from dinolite.data.demo_pictures.scenes import MAX_REGIONS, SIDE, make_mosaics
 
 
 def test_a_mosaic_is_made_of_windows() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dinolite.data import photographs as photographs_module
-from dinolite.data.photographs import (
+from dinolite.data.demo_pictures import photographs as photographs_module
+from dinolite.data.demo_pictures.photographs import (
     CLASSES,
     _resize_weights,
     grey_photographs,
@@ -109,7 +109,9 @@ def test_a_window_is_its_box_resized(monkeypatch: pytest.MonkeyPatch, size: int)
     """On a photograph that grows by one grey level a column, each window is a straight ramp."""
     # 256 columns of 0..255, then 0..127: the jump lies on the edge of a cell, in no test window.
     ramp = (torch.arange(384) % 256).to(torch.uint8).expand(384, 384)
-    monkeypatch.setattr("dinolite.data.photographs.grey_photographs", lambda: [ramp] * 16)
+    monkeypatch.setattr(
+        "dinolite.data.demo_pictures.photographs.grey_photographs", lambda: [ramp] * 16
+    )
     images, _ = make_windows(200, "test", 7, size=size)
     rows = images[:, 0].float()
     assert (rows - rows[:, :1]).abs().max() == 0  # nothing changes downwards
@@ -143,7 +145,9 @@ def test_flat_places_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise of standard deviation 255 / sqrt(12) = 74 right of column 160, one grey value left."""
     picture = torch.randint(0, 256, (384, 384), dtype=torch.uint8)
     picture[:, :160] = 90
-    monkeypatch.setattr("dinolite.data.photographs.grey_photographs", lambda: [picture] * 16)
+    monkeypatch.setattr(
+        "dinolite.data.demo_pictures.photographs.grey_photographs", lambda: [picture] * 16
+    )
     _, x, _, s = window_boxes(500, "test", 1)
     assert (x + s > 160).all()  # none lies in the flat part, which has all of the first cell
     share = (x + s - 160).clamp(max=s) / s  # of the window that has noise

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize, one_hot
 
-from dinolite.data.scenes import SCENE_CLASSES, Scenes, make_scenes
+from dinolite.data.demo_pictures.scenes import SCENE_CLASSES, Scenes, make_scenes
 
 
 @pytest.fixture(scope="module")

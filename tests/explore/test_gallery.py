@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dinolite.data.photographs import photographs
+from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.explore.gallery import (
     UNTRAINED,
     UPLOAD_BYTES,

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from dinolite.config import Schedule, load_config
-from dinolite.train.cosine_lr_scheduler import (
+from dinolite.train.ema import update_ema
+from dinolite.train.monitors import entropy, entropy_floor, entropy_floors, spread
+from dinolite.train.param_groups import get_params_groups, multipliers, set_rates
+from dinolite.train.schedules import (
     Schedules,
     cosine_schedule,
     linear_warmup_cosine_decay,
     schedule_values,
 )
-from dinolite.train.ema import update_ema
-from dinolite.train.monitors import entropy, entropy_floor, entropy_floors, spread
-from dinolite.train.param_groups import get_params_groups, multipliers, set_rates
 
 
 def test_cosine_by_hand() -> None:

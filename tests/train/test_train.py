@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from dinolite.checkpointer import CheckpointError, checkpoints, save_checkpoint
 from dinolite.config import Config, GramConfig, load_config
-from dinolite.data import photographs
 from dinolite.data.datasets import load_pictures
+from dinolite.data.demo_pictures import photographs
 from dinolite.data.loaders import ssl_batches
 from dinolite.run_folder import open_run, save
 from dinolite.train import train as loop

@@ -1,1 +1,5 @@
 """Measurements that only lessons and benchmarks use."""
+
+from dinolite_course.measures import collages, correspondence, published, resolution, sgd_probe
+
+__all__ = ["collages", "correspondence", "published", "resolution", "sgd_probe"]

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dinolite.data.photographs import CLASSES, make_windows
-from dinolite.data.scenes import SIDE
+from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
+from dinolite.data.demo_pictures.scenes import SIDE
 from dinolite.eval.segmentation import patch_labels, segmentation_probe
 
 TILE = 8  # patches on a side of a tile

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dinolite.data.photographs import make_windows
+from dinolite.data.demo_pictures.photographs import make_windows
 
 # Every shape is a star: corners at radius 1, and halfway between them points at the inner radius.
 _SHAPES = (("disc", 32, 1.0), ("triangle", 3, 0.5), ("square", 4, 0.7071), ("star", 5, 0.42))
