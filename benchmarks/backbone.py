@@ -6,7 +6,7 @@ python -m benchmarks.backbone [--size vit_small] [--batch 4] [--side 224] [--rou
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -62,12 +62,15 @@ def huggingfaces(size: str) -> nn.Module:
     return DINOv3ViTModel(config)
 
 
-def models(size: str, to: torch.device) -> dict[str, nn.Module]:
-    """All implementations that are installed."""
+BESIDE = ("timm", "transformers")
+
+
+def models(size: str, to: torch.device, beside: Sequence[str] = BESIDE) -> dict[str, nn.Module]:
+    """dinolite's, and those beside it that are installed."""
     made = {"dinolite": ours(size)}
-    if size in TIMM:
+    if "timm" in beside and size in TIMM:
         made["timm"] = timms(size)
-    if importlib.util.find_spec("transformers"):
+    if "transformers" in beside and importlib.util.find_spec("transformers"):
         made["transformers"] = huggingfaces(size)
     return {name: model.to(to) for name, model in made.items()}
 
@@ -105,11 +108,17 @@ def autocast_call(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
     return call
 
 
-def measure(size: str = "vit_small", batch: int = 4, side: int = 224, rounds: int = 25) -> Table:
+def measure(
+    size: str = "vit_small",
+    batch: int = 4,
+    side: int = 224,
+    rounds: int = 25,
+    beside: Sequence[str] = BESIDE,
+) -> Table:
     """Milliseconds (median, quartiles) and the ratio to timm."""
     to = device()
     torch.manual_seed(0)
-    nets, x = models(size, to), torch.randn(batch, 3, side, side, device=to)
+    nets, x = models(size, to, beside), torch.randn(batch, 3, side, side, device=to)
     rows = []
     for what, how in (("forward", forward), ("forward + backward", forward_backward)):
         for net in nets.values():

@@ -6,10 +6,12 @@ autograd keeps for the backward pass (every tensor that is saved, each storage o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from benchmarks.backbone import autocast_call, models
+from benchmarks.backbone import BESIDE, autocast_call, models
 from benchmarks.record import Table, device, print_table, start
 
 MEGA = 1e6
@@ -37,12 +39,14 @@ def parameter_bytes(model: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
-def measure(size: str = "vit_small", batch: int = 4, side: int = 224) -> Table:
+def measure(
+    size: str = "vit_small", batch: int = 4, side: int = 224, beside: Sequence[str] = BESIDE
+) -> Table:
     """Megabytes of each implementation."""
     to = device()
     torch.manual_seed(0)
     x, rows = torch.randn(batch, 3, side, side, device=to), []
-    for name, model in models(size, to).items():
+    for name, model in models(size, to, beside).items():
         weights = parameter_bytes(model)
         kept = saved_bytes(model, x)
         rows.append([name, weights / MEGA, weights / MEGA, 2 * weights / MEGA, kept / batch / MEGA])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
+import torch
 import typer
 
 from benchmarks.record import device
@@ -27,10 +28,14 @@ class Run(NamedTuple):
     batches: Iterator[SSLBatch]
 
 
-def open_recipe(recipe: str = "demo", overrides: Sequence[str] | None = None) -> Run:
-    """On the GPU where there is one, as `dinolite train` would begin it."""
+def open_recipe(
+    recipe: str = "demo",
+    overrides: Sequence[str] | None = None,
+    to: torch.device | None = None,
+) -> Run:
+    """On the GPU where there is one and no other device is named, as `dinolite train` begins it."""
     config = load_config(recipe, overrides or [])
-    state = make_state(config, device())
+    state = make_state(config, to or device())
     pictures = load_pictures(split="train", **data_settings(config))
     return Run(state, pictures, iter(ssl_batches(pictures, config, state.device)))
 

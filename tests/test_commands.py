@@ -68,6 +68,7 @@ NOT_RUN = {
     r"make lessons.*": "an hour; tests/course/test_gate.py builds a small lesson",
     r"python -m tools.lessons check": "tests/course/test_lessons.py does this, rule by rule",
     r"sbatch .*": "there is no SLURM here; the script that it would start is run",
+    r"python -m tools\.gpu_run run": "it needs a GPU; tests/test_gpu_run.py rehearses it",
     r"python -m benchmarks": "half an hour; most benchmarks are run by name",
 }
 MEANT = {  # what a reader puts into the place of words
@@ -412,12 +413,21 @@ def copied_solutions(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     monkeypatch.setattr(solutions, "FOLDER", desk)
 
 
+def no_stages(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    """tests/test_gpu_run.py takes them; the pictures are packed before."""
+    from tools import gpu_run
+
+    gpu_run.pack([desk / "my_photos"], gpu_run.DATA, megabytes=1, side=32, quality=80)
+    monkeypatch.setattr(gpu_run, "attempt", lambda *_: "done")
+
+
 SHORTENED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
     "benchmarks": small_benchmarks,
     "benchmarks.gram": small_gram,
     "benchmarks.readme": copied_pages,
     "benchmarks.resolution": small_resolution,
     "benchmarks.roofline": small_roofline,
+    "tools.gpu_run": no_stages,
     "tools.lesson_map": copied_pages,
     "tools.publish_snapshots": film,
     "tools.solutions": copied_solutions,

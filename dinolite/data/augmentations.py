@@ -153,7 +153,9 @@ class DataAugmentationDINO:
 
 def normalize(x: Float[Tensor, "n 3 H W"], mean: Rgb, std: Rgb) -> Float[Tensor, "n 3 H W"]:
     """From [0, 1] to zero mean and unit spread on natural pictures, per colour channel."""
-    return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
+    colours = torch.tensor([mean, std], dtype=x.dtype)[:, :, None, None]  # [2, 3, 1, 1]
+    offset, scale = colours.to(x.device, non_blocking=True)  # without waiting for a GPU
+    return (x - offset) / scale
 
 
 def resize(x: Float[Tensor, "n 3 H W"], size: Size) -> Float[Tensor, "n 3 h w"]:

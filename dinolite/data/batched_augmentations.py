@@ -111,7 +111,8 @@ class BatchedAugmentation:
         """A random part of each, of the size of a local crop."""
         places = torch.tensor(window_places(self.crops, self.patch_size))
         u = rand(len(x), 2, generator=generator)
-        start = ((u * places).floor().long() * self.patch_size).to(x.device)
+        start = (u * places).floor().long() * self.patch_size
+        start = start.to(x.device, non_blocking=True)
         h, w = height_width(self.crops.local_crops_size)
         rows = start[:, :1] + torch.arange(h, device=x.device)  # [L B, h]
         cols = start[:, 1:] + torch.arange(w, device=x.device)  # [L B, w]
@@ -299,7 +300,7 @@ def adjust_hue(x: Tensor, turn: Tensor) -> Tensor:
         [(g - b) / safe, 2 + (b - r) / safe, 4 + (r - g) / safe]
     )  # [3, n, 1, H, W]
     hue = sixths.gather(0, channel[None])[0] + 6 * turn  # in sixths of the circle
-    k = (hue + hue.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)) % 6  # [n, 3, H, W]
+    k = (hue + torch.arange(5, 0, -2, device=x.device).view(1, 3, 1, 1)) % 6  # [n, 3, H, W]
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
@@ -317,7 +318,7 @@ def random_blur(
     sigmas = sigma[0] + rand(len(x), generator=generator)[chosen] * (sigma[1] - sigma[0])
     if not len(chosen):
         return x
-    chosen, sigmas = chosen.to(x.device), sigmas.to(x.device)
+    chosen, sigmas = (y.to(x.device, non_blocking=True) for y in (chosen, sigmas))
     return x.index_copy(0, chosen, gaussian_blur(x[chosen], sigmas))
 
 
@@ -347,7 +348,8 @@ def random_solarize(
     x: Float[Tensor, "n C H W"], probability: float, generator: Generator | None
 ) -> Float[Tensor, "n C H W"]:
     """Invert the pixels at or above half brightness, in some of the pictures."""
-    chosen = (rand(len(x), generator=generator) < probability).to(x.device)
+    chosen = rand(len(x), generator=generator) < probability
+    chosen = chosen.to(x.device, non_blocking=True)
     invert = chosen[:, None, None, None] & (x >= SOLARIZE_THRESHOLD)
     return torch.where(invert, 1 - x, x)
 

@@ -33,7 +33,7 @@ class SoftmaxCenter(nn.Module):
     def update(self, teacher_logits: Float[Tensor, "n K"]) -> None:
         """Move the center towards the mean score of the samples of all processes, if any."""
         total = all_reduce(teacher_logits.float().sum(dim=0, keepdim=True))  # [1, K]
-        count = all_reduce(total.new_tensor([float(len(teacher_logits))]))
+        count = all_reduce(total.new_full((1,), float(len(teacher_logits))))
         mean = torch.where(count > 0, total / count.clamp(min=1), self.center)
         self.center.lerp_(mean, 1 - self.momentum)
 

@@ -52,7 +52,8 @@ class FiniteGuard:
     def look(self, iteration: int, values: Mapping[str, Tensor]) -> None:
         """Call after backward and before the optimiser's step; on the CPU it raises at once."""
         if list(values) != self.names:
-            self.check()
+            if self.names:  # other terms from here on: what was found must not be lost
+                self.check()
             self.names = list(values)
             self.bad = torch.zeros(len(values), dtype=torch.bool, device=self.device)
         bad = ~torch.stack([v.detach().float() for v in values.values()]).isfinite()  # [n]

@@ -79,7 +79,7 @@ def make_state(config: Config, device: torch.device | None = None) -> TrainState
     o = config.optim
     groups = get_params_groups(model.student, o.layerwise_decay, o.patch_embed_lr_mult)
     # lr = 0.0: `set_rates` writes the scheduled rates into the groups before every step.
-    betas, fused = (o.adamw_beta1, o.adamw_beta2), device.type in ("cpu", "cuda")
+    betas, fused = (o.adamw_beta1, o.adamw_beta2), device.type in ("cpu", "cuda", "mps")
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=fused)
     guard = FiniteGuard(optimizer, device)
     return TrainState(config, device, model, wrapped, optimizer, Schedules(config), guard)
