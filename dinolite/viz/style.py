@@ -204,7 +204,7 @@ def show_over(
 
 
 def name_row(ax: Axes, name: str) -> None:
-    """The name of a row, at the left of its first panel, in the colour of its role if it has one."""
+    """The name of a row at the left of its first panel, in the colour of its role if it has one."""
     role = name.removeprefix("raw ").split(",")[0]
     ax.text(
         *(-0.04, 0.5, name),
