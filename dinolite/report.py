@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinolite.checkpointer import CheckpointError, write_text
@@ -225,8 +226,8 @@ GROUPS = (
     "is the same group in all of a row. {chosen}"
 )
 SIMILARITY = (
-    "Cosine of every patch with the framed one, minus what all patches have in common; the framed "
-    "patch is the one amid the most even texture, found in the pixels alone."
+    "Cosine of every patch (mean of 3 x 3) with the framed one, minus what all have in common; the "
+    "framed patch is the one amid the most even texture, found in the pixels alone."
 )
 PCA = "The first three principal components of all these patches together, as red, green and blue."
 ATTENTION = "Attention of the CLS token to the patches in the last block; one scale in all panels."
@@ -323,19 +324,20 @@ def patch_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
         patches[name] = extract_patches(net, images, batch_size=4, **run.normalisation).cpu()
     light = patches[KINDS[0]].mean(dim=1)  # [n, h, w]
     k, every = min(GROUPS_SHOWN, light.numel()), list(patches.values())
-    told = [100 * told_by(light, patch_groups(x, k)) for x in every]
-    grouped = f"Groups of patches; told by brightness alone: {said(told, '.0f', ' %')}"
+    groups = {name: patch_groups(x, k) for name, x in patches.items()}
+    held = [100 * held_by_two(numbers) for numbers in groups.values()]
+    grouped = f"{k} groups; the two largest hold, of all patches: {said(held, '.0f', ' %')}"
     where = even_texture(images, patch)
-    alike = [
-        100 * float((similarity_map(x, *where[1:], where[0]) > 0.5).double().mean()) for x in every
-    ]
+    means = {n: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for n, x in patches.items()}
+    maps = [similarity_map(x, *where[1:], where[0]) for x in means.values()]
+    alike = [100 * float((one > 0.5).double().mean()) for one in maps]
     similar = f"Patches like the framed one (cosine over 0.5): {said(alike, '.0f', ' %')}"
     pairs = [torch.stack([pca_rgb(x)[:, 0].flatten(), light.flatten()]) for x in every]
     red = [abs(float(torch.corrcoef(pair)[0, 1])) for pair in pairs]
     colors = f"PCA; correlation of red with brightness: {said(red, '.2f')}"
     return [
-        (GROUPS.format(k=k, chosen=chosen), groups_figure(shown, patches, k, grouped)),
-        (SIMILARITY, similarity_figure(shown, patches, *where[1:], similar, where[0])),
+        (GROUPS.format(k=k, chosen=chosen), groups_figure(shown, groups, k, grouped)),
+        (SIMILARITY, similarity_figure(shown, means, *where[1:], similar, where[0])),
         (PCA, pca_figure(shown, patches, colors)),
         (ATTENTION, attention_of_run(run, shown[0], images[:1])),
     ]
@@ -359,14 +361,10 @@ def attention_of_run(run: FinishedRun, shown: Tensor, image: Tensor) -> Figure:
     return attention_figure(shown, maps, grid, title=title)
 
 
-def told_by(light: Tensor, groups: Tensor, levels: int = 16) -> float:
-    """How much of the grouping the brightness of a patch tells: 1 = all, 0 = nothing. The mutual
-    information with its brightness (in `levels` equally frequent steps), over the entropy of the
-    groups."""
-    from sklearn.metrics import homogeneity_score
-
-    edges = light.flatten().quantile(torch.linspace(0, 1, levels + 1)[1:-1])
-    return float(homogeneity_score(groups.flatten(), torch.bucketize(light.flatten(), edges)))
+def held_by_two(groups: Tensor) -> float:
+    """The share of patches in the two largest groups: near 1, the others are left-overs."""
+    sizes = torch.bincount(groups.flatten()).sort(descending=True).values
+    return float(sizes[:2].sum() / sizes.sum())
 
 
 def even_texture(images: Tensor, patch: int) -> tuple[int, int, int]:

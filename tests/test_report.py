@@ -11,8 +11,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dinolite.report import PNG_COLORS, even_texture, html_table, said, told_by, write_report
+from dinolite.report import PNG_COLORS, even_texture, held_by_two, html_table, said, write_report
 from dinolite.viz.style import DPI, png_bytes
+from tools.readme_picture import borders
 
 
 @pytest.fixture(autouse=True)
@@ -96,15 +97,11 @@ def test_the_numbers_of_the_rows_stand_in_the_title() -> None:
     )
 
 
-def test_how_much_of_the_groups_brightness_tells() -> None:
-    """Bright and dark halves as groups: all of it. Groups that cross them: nothing. Four groups of
-    which brightness tells the halves: one of two bits."""
-    light = torch.linspace(0, 1, 64).view(1, 8, 8)
-    halves = (light > 0.5).long()
-    crossed = torch.arange(64).view(1, 8, 8) % 2
-    assert told_by(light, halves) == pytest.approx(1)
-    assert told_by(light, crossed) == pytest.approx(0, abs=1e-9)
-    assert told_by(light, 2 * halves + crossed) == pytest.approx(0.5)
+def test_the_two_largest_groups_hold_their_share() -> None:
+    """Of ten patches 5, 3 and 2 are in a group."""
+    groups = torch.tensor([2, 0, 0, 1, 2, 0, 0, 0, 1, 1]).view(1, 2, 5)
+    assert held_by_two(groups) == pytest.approx(0.8)
+    assert held_by_two(torch.zeros(1, 2, 2, dtype=torch.int64)) == 1
 
 
 def test_the_framed_patch_lies_amid_even_texture() -> None:
@@ -117,3 +114,9 @@ def test_the_framed_patch_lies_amid_even_texture() -> None:
     images[0, :, 4:24, 12:32] = (60 + brighter + 120 * board * (brighter < 90)).to(torch.uint8)
     assert even_texture(images, 4) == (1, 3, 5)  # rows 1 to 5, columns 3 to 7
     assert even_texture(images[:, :, :16, :16], 4) == (0, 2, 2)
+
+
+def test_borders_count_neighbours_in_different_groups() -> None:
+    """Of the 3 + 4 pairs of 2 x 3 patches one beside (0 | 1) and one below; none in the other."""
+    groups = torch.tensor([[[0, 0, 1], [0, 0, 0]], [[2, 2, 2], [2, 2, 2]]])
+    assert borders(groups).tolist() == [pytest.approx(2 / 7), 0]

@@ -34,8 +34,8 @@ ROLES = {
 }
 """One colour for one role, in every figure."""
 GROUPS = (
-    *("#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#56B4E9", "#8C564B"),
-    *("#B2DF8A", "#6A3D9A", "#FFFFFF", "#000000"),
+    *("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#F0E442", "#56B4E9", "#D7263D", "#6A3D9A"),
+    *("#B2DF8A", "#8C564B", "#FFFFFF", "#000000"),
 )
 """The colour of each group of patches, of the largest first."""
 BRIGHT = 0.99  # quantile of maps at the bright end of their scale
@@ -86,7 +86,7 @@ def panels(
     with style():
         above = 0.3 * (title.count("\n") + bool(title))
         height = rows * (width / columns * aspect + gap) + above
-        tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        tight = ConstrainedLayoutEngine(w_pad=0.025, h_pad=0.02, wspace=0, hspace=0)
         figure = plt.figure(figsize=(width + left, height), layout=tight)
         axes = figure.subplots(rows, columns, squeeze=False)
         figure.suptitle(title, fontsize=12, fontweight="bold")
@@ -249,7 +249,8 @@ def name_row(ax: Axes, name: str) -> None:
 def png_bytes(figure: Figure, dpi: int = 100, colors: int | None = None) -> bytes:
     """The figure as a PNG without dates or versions in it; pyplot then forgets the figure.
 
-    `colors`: at most so many (2 to 256), chosen for the picture; a third to a half of the bytes.
+    `colors`: at most so many (16 to 256): those of `ROLES`, the others chosen for the picture; a
+    third to a half of the bytes.
     """
     buffer = io.BytesIO()
     with style():  # ticks and their labels are made only now
@@ -257,9 +258,11 @@ def png_bytes(figure: Figure, dpi: int = 100, colors: int | None = None) -> byte
     plt.close(figure)
     if colors is None:
         return buffer.getvalue()
-    packed = io.BytesIO()
-    drawn = Image.open(buffer).convert("RGB")
-    drawn.quantize(colors, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        packed, "PNG", optimize=True
-    )
+    drawn, packed = Image.open(buffer).convert("RGB"), io.BytesIO()
+    kept = [round(255 * x) for color in ROLES.values() for x in to_rgb(color)]  # small, but seen
+    found = drawn.quantize(colors - len(ROLES), Image.Quantize.MEDIANCUT, kmeans=2).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(found or [])[: 3 * (colors - len(ROLES))], *kept])
+    packing = drawn.quantize(palette=palette, dither=Image.Dither.NONE)
+    packing.save(packed, "PNG", optimize=True)
     return packed.getvalue()
