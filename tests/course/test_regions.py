@@ -219,7 +219,7 @@ def test_nothing_to_compare() -> None:
     groups, none = torch.zeros(1, 2, 2, dtype=torch.int64), -torch.ones(1, 2, 2, dtype=torch.int64)
     with pytest.raises(ValueError, match="no region of at least"):
         agreement(groups, none)
-    with pytest.raises(ValueError, match="groups from 0"):
+    with pytest.raises(ValueError, match="groups begin at -1"):
         agreement(none, none)
 
 
