@@ -16,9 +16,17 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from dinolite.data.picture_checks import check_layout
-from dinolite.viz.style import COLORS, ROLES, panels, pictures_above, show_image, show_over
+from dinolite.viz.style import (
+    COLORS,
+    ROLES,
+    color_scale,
+    largest,
+    panels,
+    pictures_above,
+    show_image,
+    show_over,
+)
 
-BRIGHT = 0.99  # quantile at the bright end of the scale
 SHEET = 6  # pictures in a row
 SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
 
@@ -54,22 +62,19 @@ def similarity_figure(
 ) -> Figure:
     """The photographs, the chosen patch framed in one of them; below, a row for each kind of
     features: what is like that patch, from 0 (no more alike than patches are on average) to the
-    99 % quantile of the row's likeness. Negative similarities are not shown.
+    99 % quantile of all rows together. Negative similarities are not shown.
     """
     figure, axes = pictures_above(images, list(patches), width, title)
     h, w = next(iter(patches.values())).shape[-2:]
     maps = [similarity_map(features, row, column, picture) for features in patches.values()]
+    vmax = largest(maps)
     for line, values in zip(axes, maps, strict=True):
         for ax, image, one in zip(line, images, values, strict=True):
-            show_over(ax, image, one, vmax=largest(values))
+            show_over(ax, image, one, vmax=vmax)
+    color_scale(figure, axes, vmax, "cosine")
     for line in [figure.axes[: len(images)], *axes]:
         frame_patch(line[picture], (row, column), (h, w))
     return figure
-
-
-def largest(values: Float[Tensor, "n h w"]) -> float:
-    """The 99 % quantile, the bright end of the colour scale: few patches do not dim all others."""
-    return max(float(values.detach().cpu().float().flatten().quantile(BRIGHT)), 1e-6)
 
 
 def frame_patch(ax: Axes, patch: tuple[int, int], grid: Sequence[int]) -> None:

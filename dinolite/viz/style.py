@@ -3,7 +3,7 @@ and files that come out the same each time.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
@@ -36,7 +37,9 @@ GROUPS = (
     *("#B2DF8A", "#6A3D9A", "#FFFFFF", "#000000"),
 )
 """The colour of each group of patches, of the largest first."""
+BRIGHT = 0.99  # quantile of maps at the bright end of their scale
 DPI = 160  # of every figure that is written to a file
+LEFT = 0.3  # inches for the names of rows
 LIKE = "inferno"  # maps over a photograph: black is nothing, bright is much
 HEAT = "viridis"
 DIVERGING = "PuOr"  # -1 to 1, white in the middle
@@ -61,17 +64,33 @@ def style() -> Iterator[None]:
         yield
 
 
-def panels(rows: int, columns: int, width: float = 9.0, aspect: float = 1.0) -> tuple[Figure, list]:
+def panels(
+    rows: int,
+    columns: int,
+    width: float = 9.0,
+    aspect: float = 1.0,
+    title: str = "",
+    gap: float = 0.25,
+    left: float = 0.0,
+) -> tuple[Figure, list]:
     """A figure of rows x columns pictures without axes, and its axes row by row.
 
-    `aspect`: height / width of a panel.
+    Args:
+        width: of all panels together, in inches.
+        aspect: height / width of a panel.
+        title: of the figure: what it shows, in a sentence.
+        gap: inches above each row, for titles.
+        left: inches for the names of rows (`name_row`).
     """
     with style():
-        side = width / columns
-        figure = plt.figure(figsize=(width, rows * (side * aspect + 0.25)), layout="constrained")
+        above = 0.3 * (title.count("\n") + bool(title))
+        height = rows * (width / columns * aspect + gap) + above
+        tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        figure = plt.figure(figsize=(width + left, height), layout=tight)
         axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat:
-            ax.set_axis_off()
+        figure.suptitle(title, fontsize=12, fontweight="bold")
+    for ax in axes.flat:
+        ax.set_axis_off()
     return figure, axes.tolist()
 
 
@@ -79,27 +98,16 @@ def pictures_above(
     images: UInt8[Tensor, "n 3 H W"], names: Sequence[str], width: float = 10.0, title: str = ""
 ) -> tuple[Figure, list[list[Axes]]]:
     """A figure with the photographs in its first row and below it an empty row for each name, which
-    stands at the left; the axes of these rows.
-
-    Args:
-        title: what the figure shows, in a sentence.
-    """
+    stands at the left; the axes of these rows. Arguments as in `panels`."""
     check_layout(images)
     aspect = images.shape[2] / images.shape[3]
-    side, above = width / len(images), 0.3 * title.count("\n") + 0.35 * bool(title)
-    with style():
-        size = (width + 0.3, (1 + len(names)) * (side * aspect + 0.04) + above)
-        tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-        figure = plt.figure(figsize=size, layout=tight)
-        axes = figure.subplots(1 + len(names), len(images), squeeze=False)
-        figure.suptitle(title, fontsize=12, fontweight="bold")
-    for ax in axes.flat:
-        ax.set_axis_off()
+    rows, columns = 1 + len(names), len(images)
+    figure, axes = panels(rows, columns, width, aspect, title, gap=0.04, left=LEFT)
     for ax, image in zip(axes[0], images, strict=True):
         show_image(ax, image)
     for row, name in zip(axes[1:], names, strict=True):
         name_row(row[0], name)
-    return figure, axes[1:].tolist()
+    return figure, axes[1:]
 
 
 def to_picture(image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]) -> Tensor:
@@ -201,6 +209,25 @@ def show_over(
 ) -> None:
     """Draw a map of patches, or their groups, over the photograph; arguments as in `laid_over`."""
     show_image(ax, laid_over(image, values, vmax, cmap), title)
+
+
+def color_scale(figure: Figure, axes: list[list[Axes]], vmax: float, label: str) -> None:
+    """One bar of the colours from 0 to vmax, for all rows of maps."""
+    colors = ScalarMappable(Normalize(0, vmax), LIKE)
+    figure.set_figwidth(figure.get_figwidth() + 0.7)
+    every = [ax for row in axes for ax in row]
+    with style():
+        bar = figure.colorbar(colors, ax=every, shrink=0.5, aspect=40, pad=0.01, ticks=[0, vmax])
+        bar.set_label(label, labelpad=-6)
+        bar.ax.set_yticklabels(["0", f"{vmax:.2g}"])
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def largest(maps: Iterable[Float[Tensor, "*shape"]]) -> float:
+    """The 99 % quantile of all maps together, the bright end of their common scale: a few patches
+    do not dim all others."""
+    values = torch.cat([m.detach().cpu().float().flatten() for m in maps])
+    return max(float(values.quantile(BRIGHT)), 1e-6)
 
 
 def name_row(ax: Axes, name: str) -> None:

@@ -17,7 +17,9 @@ from PIL import Image
 from dinolite.viz import style as style_module
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure
+from dinolite.viz.film import film_figure
 from dinolite.viz.groups import groups_figure
+from dinolite.viz.matches import matches_figure
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.similarity import neighbours_figure, similarity_figure
 from dinolite.viz.style import (
@@ -58,6 +60,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "similarity": lambda: similarity_figure(images(2), {"net": patches()}, 1, 2),
     "pca": lambda: pca_figure(images(2), {"net": patches()}),
     "groups": lambda: groups_figure(images(2), {"net": patches()}, 3, title="groups"),
+    "matches": lambda: matches_figure(*images(2), {"net": (patches()[0], patches()[1])}),
+    "film": lambda: film_figure(images(2), {"0": patches(), "9": -patches()}, (1, 2), 2),
     "neighbours": lambda: neighbours_figure(
         images(3), torch.arange(3), images(2), torch.arange(2), {"net": torch.tensor([[0], [2]])}
     ),
@@ -110,6 +114,9 @@ def test_panels_come_row_by_row_without_axes_and_as_high_as_asked() -> None:
     assert not any(ax.axison for ax in figure.axes)
     assert figure.get_size_inches().tolist() == pytest.approx([6, 2 * (2 * 2 + 0.25)])
     assert [len(row) for row in panels(1, 1)[1]] == [1]
+    figure, _ = panels(2, 3, 6.0, 2.0, "two\nlines", gap=0.1, left=0.5)
+    assert figure.get_suptitle() == "two\nlines"
+    assert figure.get_size_inches().tolist() == pytest.approx([6.5, 2 * (2 * 2 + 0.1) + 2 * 0.3])
 
 
 def test_bytes_and_floats_become_the_same_picture() -> None:

@@ -16,12 +16,11 @@ from dinolite.viz.pca import pca_figure, pca_rgb, quantile_scaled
 from dinolite.viz.similarity import (
     OTHER,
     SAME,
-    largest,
     neighbours_figure,
     similarity_figure,
     similarity_map,
 )
-from dinolite.viz.style import laid_over, smooth
+from dinolite.viz.style import laid_over, largest, smooth
 
 
 def noise(*shape: int) -> Tensor:
@@ -91,17 +90,26 @@ def test_attention_refuses_what_is_not_there(
         attention_grid(attention(), grid, query)
 
 
-def test_attention_figure_has_picture_mean_and_heads_for_each_net() -> None:
-    image, nets = noise(3, 8, 12), {"trained": attention(), "untrained": attention()}
-    figure = attention_figure(image, nets, (2, 3), query=5)
-    heads = ["mean of heads", "head 0", "head 1"]
-    assert titles(figure, 4) == [["trained", *heads], ["untrained", *heads]]
-    for row, probabilities in zip(grid_of(figure, 4), nets.values(), strict=True):
+@pytest.mark.parametrize("query", [0, 5])
+def test_attention_figure_lays_mean_and_heads_over_the_photograph_on_one_scale(query: int) -> None:
+    """Of 9 tokens the patches begin at 3: token 5 is the third patch, in row 0 and column 2."""
+    image, nets = noise(3, 8, 12), {"untrained": attention(), "trained": attention()}
+    figure = attention_figure(image, nets, (2, 3), query, title="it looks there")
+    assert figure.get_suptitle() == "it looks there"
+    rows = [figure.axes[i : i + 4] for i in (0, 4)]
+    assert [ax.get_title() for ax in figure.axes[:8]] == [
+        *("", "mean of heads", "head 0", "head 1", "", "", "", "")
+    ]
+    assert [row[0].texts[0].get_text() for row in rows] == ["untrained", "trained"]
+    every = [p[:, query, 3:].view(2, 2, 3) for p in nets.values()]
+    vmax = largest([torch.cat([m.mean(dim=0, keepdim=True), m]) for m in every])
+    for row, maps in zip(rows, every, strict=True):
         assert_shows(row[0], image)
-        maps = probabilities[:, 5, 3:].view(2, 2, 3)
         for ax, values in zip(row[1:], [maps.mean(dim=0), *maps], strict=True):
-            np.testing.assert_allclose(drawn(ax), values.numpy(), rtol=1e-6)
-            assert ax.images[0].norm.vmin == 0  # no attention is dark in every panel
+            expected = laid_over(image, values, vmax).permute(1, 2, 0)
+            np.testing.assert_allclose(drawn(ax), expected.numpy(), rtol=1e-5)
+        frames = [p.get_xy() for p in row[0].patches if isinstance(p, Rectangle)]
+        assert frames == ([] if query == 0 else [(5.5, -2.5)])
 
 
 # --- similarity ---
@@ -135,21 +143,24 @@ def test_similarity_refuses_a_patch_outside(where: tuple[int, int, int]) -> None
         similarity_map(torch.randn(3, 5, 2, 4), row, column, picture)
 
 
-def test_similarity_figure_lays_each_net_over_the_photographs_on_its_own_scale() -> None:
-    """The scale ends at the 99 % quantile of the row: of 100 values 0 to 99 that is 98.01."""
-    assert largest(torch.arange(100.0).view(1, 10, 10)) == pytest.approx(98.01, abs=1e-4)
+def test_similarity_figure_lays_each_net_over_the_photographs_on_one_scale() -> None:
+    """The scale ends at the 99 % quantile of all: of 100 values 0 to 99 that is 98.01."""
+    assert largest(torch.arange(100.0).view(2, 5, 10)) == pytest.approx(98.01, abs=1e-4)
     assert largest(-torch.ones(1, 2, 2)) > 0  # nothing is alike
     images = noise(3, 3, 8, 16)
     nets = {"untrained": torch.randn(3, 5, 2, 4), "trained": torch.randn(3, 6, 2, 4)}
     figure = similarity_figure(images, nets, 1, 2, title="alike", picture=1)
-    assert figure.get_suptitle() == "alike" and row_names(figure, 3) == ["", "untrained", "trained"]
+    assert figure.get_suptitle() == "alike"
+    assert row_names(figure, 3)[:3] == ["", "untrained", "trained"]
+    bar = figure.axes[-1]
+    assert bar.get_ylabel() == "cosine" and float(bar.get_yticklabels()[0].get_text()) == 0
     first, *rows = grid_of(figure, 3)
     for ax, image in zip(first, images, strict=True):
         assert_shows(ax, image)
-    for row, features in zip(rows, nets.values(), strict=True):
-        maps = similarity_map(features, 1, 2, picture=1)
+    every = [similarity_map(features, 1, 2, picture=1) for features in nets.values()]
+    for row, maps in zip(rows, every, strict=False):  # after them comes the bar of colours
         for ax, image, values in zip(row, images, maps, strict=True):
-            expected = laid_over(image, values, vmax=largest(maps)).permute(1, 2, 0)
+            expected = laid_over(image, values, largest(every)).permute(1, 2, 0)
             np.testing.assert_allclose(drawn(ax), expected.numpy(), rtol=1e-5)
 
 
@@ -158,7 +169,7 @@ def test_the_frame_is_around_the_chosen_patch_in_every_row() -> None:
     a patch away, the edges of a pixel half a pixel from its middle."""
     figure = similarity_figure(noise(2, 3, 8, 16), {"net": torch.randn(2, 5, 2, 4)}, 1, 2)
     frames = [[p for p in ax.patches if isinstance(p, Rectangle)] for ax in figure.axes]
-    assert [len(f) for f in frames] == [1, 0, 1, 0]
+    assert [len(f) for f in frames[:4]] == [1, 0, 1, 0]
     for frame in (frames[0][0], frames[2][0]):
         assert frame.get_xy() == (5.5, 1.5) and (frame.get_width(), frame.get_height()) == (8, 8)
         assert not frame.get_fill()
