@@ -18,14 +18,17 @@ from dinolite_course.measures.regions import (
     Labelled,
     Region,
     agreement,
+    central_patch,
     chance_agreement,
     inside,
     labelled,
+    largest_region,
+    most_textured_region,
     normalised_information,
     place,
     read_regions,
     region_map,
-    shown_query,
+    shown_photographs,
     similarity_auc,
     untouched,
 )
@@ -226,12 +229,45 @@ def test_nothing_to_compare() -> None:
 # --- examples ---
 
 
-def test_the_shown_query_is_chosen_by_place() -> None:
-    """The largest region is 1; its middle is (1, 4 / 3): the nearest of its patches is (1, 1)."""
+def test_the_query_of_the_largest_region_is_chosen_by_place() -> None:
+    """The largest region is 1; its middle is (7 / 6, 7 / 6): the nearest of its patches is (1, 1).
+    Without the middle patch, (1, 2) and (2, 1) are equally near, and the first counts."""
     labels = torch.tensor([[0, 1, 0], [1, 1, 1], [-1, 1, 1]])
-    assert shown_query(labels) == (1, 1)
+    assert largest_region(labels) == 1 and central_patch(labels, 1) == (1, 1)
+    labels[1, 1] = 0
+    assert central_patch(labels, 1) == (1, 2)
+
+
+def test_the_textured_region_is_chosen_by_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patches of 2 x 2 px: region 0 differs from patch to patch, region 1 within its patches; a
+    region 2 with more of both is too small to be shown, unless all are."""
+    labels = torch.tensor([[0, 0], [1, 1], [2, -1]])
+    grey = torch.tensor([
+        [0, 0, 200, 200], [0, 0, 200, 200],
+        [90, 110, 90, 110], [110, 90, 110, 90],
+        [0, 255, 0, 0], [255, 0, 0, 0],
+    ])  # fmt: skip
+    image = grey.to(torch.uint8).expand(3, -1, -1)
+    monkeypatch.setattr(module, "SHOWN", 2)
+    assert most_textured_region(labels, image) == 1
+    monkeypatch.setattr(module, "SHOWN", 3)
+    assert most_textured_region(labels, image) == 2
+
+
+def test_without_regions_there_is_no_example() -> None:
+    none = -torch.ones(2, 2, dtype=torch.int64)
     with pytest.raises(ValueError, match="no patch"):
-        shown_query(-torch.ones(2, 2, dtype=torch.int64))
+        largest_region(none)
+    with pytest.raises(ValueError, match="no patch"):
+        most_textured_region(none, torch.zeros(3, 4, 4, dtype=torch.uint8))
+
+
+def test_photographs_with_most_regions_are_shown_first() -> None:
+    count = {p: len({r.name for r in rs}) for p, rs in read_regions().items()}
+    shown = shown_photographs(5)
+    others = [count[p] for p in CLASSES if p not in shown]
+    assert min(count[p] for p in shown) >= max(others)
+    assert shown_photographs(16)[:5] == shown and set(shown_photographs(16)) == set(CLASSES)
 
 
 def test_photographs_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

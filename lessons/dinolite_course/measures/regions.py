@@ -18,12 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from dinolite.data.decoding import to_tensor
-from dinolite.data.demo_pictures.photographs import photographs
+from dinolite.data.demo_pictures.photographs import CLASSES, photographs
 from dinolite_course.measures.collages import auc
 
 REGIONS = Path(__file__).resolve().parents[3] / "data" / "regions" / "regions.json"
 GRID = 48  # patches on a side: 384 pixels for patches of 8, 768 for patches of 16
 FEWEST = 4  # patches; smaller parts of a region are not judged
+SHOWN = 64  # patches of a region that is large enough to be an example
 # Photographs in the wheels that no training of ours reads (data/README.md says whose they are).
 _UNSEEN = (
     ("skimage", "data/rocket.jpg"),
@@ -277,18 +278,46 @@ def entropy(p: Float[Tensor, " n"]) -> float:
     return -float(torch.xlogy(p, p).sum())
 
 
-def shown_query(labels: Int64[Tensor, "h w"]) -> tuple[int, int]:
-    """Which patch is the query where only one similarity map of a photograph is shown, as (row,
-    column): in its largest region, the patch nearest to the middle of all the region's patches; of
-    equals the first. A rule of places alone, so that no result can choose the example.
+# --- which examples are shown: rules of places and pixels, so that no result can choose ---
 
-    Raises:
-        ValueError: no patch has a label.
-    """
+
+def shown_photographs(n: int) -> tuple[str, ...]:
+    """Which of the sixteen are shown where there is room for n: those with the most regions; of
+    equals, in the order of `CLASSES`."""
+    regions = read_regions()
+    many = {photo: len({region.name for region in regions[photo]}) for photo in CLASSES}
+    return tuple(sorted(CLASSES, key=lambda photo: -many[photo])[:n])
+
+
+def largest_region(labels: Int64[Tensor, "h w"]) -> int:
+    """The label with the most patches, of equals the lowest; ValueError if no patch has a label."""
     named = labels[labels >= 0]
     if not len(named):
         raise ValueError("labels has no patch in a region")
-    places = (labels == int(named.bincount().argmax())).nonzero()  # [m, 2]
+    return int(named.bincount().argmax())
+
+
+def most_textured_region(labels: Int64[Tensor, "h w"], image: UInt8[Tensor, "3 H W"]) -> int:
+    """The label whose patches differ most within themselves: the mean standard deviation of a
+    patch's grey values, of regions with at least `SHOWN` patches (if there are none, of all). The
+    grey of a single patch says least there, so this asks for what pixels cannot know.
+
+    Errors as in `largest_region`.
+    """
+    sizes = {int(label): int((labels == label).sum()) for label in labels[labels >= 0].unique()}
+    if not sizes:
+        raise ValueError("labels has no patch in a region")
+    step = image.shape[1] // labels.shape[0]
+    pixels = F.pixel_unshuffle(image.float().mean(dim=0, keepdim=True), step)  # [step^2, h, w]
+    spread = pixels.std(dim=0)
+    large = [label for label, size in sizes.items() if size >= SHOWN] or list(sizes)
+    return max(large, key=lambda label: float(spread[labels == label].mean()))
+
+
+def central_patch(labels: Int64[Tensor, "h w"], label: int) -> tuple[int, int]:
+    """The query of a region, as (row, column): of its patches the one nearest to the middle of them
+    all; of equals the first."""
+    places = (labels == label).nonzero()  # [m, 2]
     far = (places - places.double().mean(dim=0)).square().sum(dim=1)
     row, column = places[int(far.argmin())].tolist()
     return row, column
