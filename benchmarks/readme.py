@@ -15,7 +15,7 @@ import typer
 from benchmarks.record import RECORDS, words
 
 ROOT = RECORDS.parents[1]
-PAGES = ("README.md", "docs/speed.md")
+PAGES = ("README.md", "docs/speed.md", "docs/pictures.md")
 MARK = re.compile(r"(<!-- benchmark: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

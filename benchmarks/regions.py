@@ -30,6 +30,7 @@ from dinolite_course.measures.regions import (
     chance_agreement,
     labelled,
     place,
+    purity_ceiling,
     similarity_auc,
 )
 
@@ -93,8 +94,12 @@ def sources(weights: Sequence[str], data: Labelled) -> Iterator[tuple[str, list[
             yield "place alone", [place(*data.labels.shape[:2])]
         title = title_of(names[0])
         twins = [untrained_twin(nets[0], seed) for seed in TWINS]
-        for row, some in ((f"{title}, untrained", twins), (title, nets)):
-            yield row, [extract_patches(net, images, batch_size=4) for net in some]
+        for what, some in (("untrained", twins), ("trained", nets)):
+            seeds = f", {len(some)} seeds" if len(some) > 1 else ""
+            yield (
+                f"{title}, {what}{seeds}",
+                [extract_patches(net, images, batch_size=4) for net in some],
+            )
 
 
 def title_of(name: str) -> str:
@@ -107,7 +112,7 @@ def cell(values: Sequence[float]) -> str:
     """Percent: the mean, and of several the range."""
     shown = [100 * v for v in values]
     mean = f"{sum(shown) / len(shown):.1f}"
-    return mean if len(shown) == 1 else f"{mean} ({min(shown):.1f} to {max(shown):.1f})"
+    return mean if len(shown) == 1 else f"{mean} ({min(shown):.1f}-{max(shown):.1f})"
 
 
 def similarity_table(scores: dict[str, list[Scores]]) -> Table:
@@ -130,6 +135,26 @@ def similarity_table(scores: dict[str, list[Scores]]) -> Table:
         f"Similarity AUC in percent, mean over regions ({counts}); chance 50",
         ["features", *columns],
         [row(name, nets) for name, nets in scores.items()],
+        note=compared(scores),
+    )
+
+
+def compared(scores: dict[str, list[Scores]]) -> str:
+    """In how many regions the last row is ahead of each other one, within photographs."""
+    *others, last = scores
+
+    def mean(row: str, part: str, region: tuple[int, int]) -> float:
+        values = [net.near[part][region] for net in scores[row]]
+        return sum(values) / len(values)
+
+    counts = []
+    for part in PARTS:
+        regions = list(scores[last][0].near[part])
+        for other in others:
+            ahead = sum(mean(last, part, r) > mean(other, part, r) for r in regions)
+            counts.append(f"{other}: {ahead} of {len(regions)} ({part})")
+    return f"Regions in which {last} is ahead of another row in its own photograph: " + (
+        "; ".join(counts) + "."
     )
 
 
@@ -148,7 +173,9 @@ def groups_table(scores: dict[str, list[Scores]], data: Labelled) -> Table:
     ]
     columns = [f"{what}, {p}" for what in ("purity", "NMI", "NMI in a photograph") for p in PARTS]
     sizes = f"{K} groups of patches over {len(photo)} photographs together, in percent"
-    return Table("regions_groups", sizes, ["features", *columns], rows)
+    ceiling = ", ".join(f"{100 * purity_ceiling(y, K):.0f} ({p})" for p, y in data.parts().items())
+    note = f"With {K} groups purity cannot be above {ceiling}, since there are more names."
+    return Table("regions_groups", sizes, ["features", *columns], rows, note)
 
 
 def each_table(scores: dict[str, list[Scores]], data: Labelled) -> Table:

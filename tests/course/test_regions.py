@@ -26,6 +26,7 @@ from dinolite_course.measures.regions import (
     most_textured_region,
     normalised_information,
     place,
+    purity_ceiling,
     read_regions,
     region_map,
     shown_photographs,
@@ -201,6 +202,12 @@ def test_knowing_the_picture_is_not_knowing_its_regions() -> None:
     ours = math.log(2) / ((math.log(2) + math.log(4)) / 2)
     assert found == pytest.approx((0.5, ours, 0.0))
     assert agreement(labels, labels) == pytest.approx((1, 1, 1))
+
+
+def test_few_groups_cannot_be_pure() -> None:
+    """Regions of names 0, 0, 1 and 2; two groups can hold 0 and one other: 3 of 4."""
+    labels = torch.tensor([[[0] * 4, [1] * 4], [[0] * 4, [2] * 4], [[3] * 3 + [-1], [-1] * 4]])
+    assert purity_ceiling(labels, 2) == 0.75 and purity_ceiling(labels, 3) == 1
 
 
 def test_information_is_that_of_scikit_learn() -> None:

@@ -235,14 +235,7 @@ def agreement(groups: Int64[Tensor, "n h w"], labels: Int64[Tensor, "n h w"]) ->
     """
     if groups.min() < 0:
         raise ValueError(f"groups begin at {int(groups.min())}; allowed: from 0")
-    tables = torch.zeros(len(labels), int(groups.max()) + 1, max(int(labels.max()) + 1, 1)).double()
-    for table, group, picture in zip(tables, groups, labels, strict=True):
-        for label in picture[picture >= 0].unique().tolist():
-            counts = torch.bincount(group[picture == label], minlength=len(table))
-            if counts.sum() >= FEWEST:
-                table[:, label] = counts / counts.sum()
-    if not tables.any():
-        raise ValueError(f"labels has no region of at least {FEWEST} patches")
+    tables = region_tables(groups, labels)
     whole = tables.sum(dim=0)
     several = [t for t in tables if (t.sum(dim=0) > 0).sum() >= 2]
     inner = [normalised_information(t) for t in several]
@@ -250,6 +243,29 @@ def agreement(groups: Int64[Tensor, "n h w"], labels: Int64[Tensor, "n h w"]) ->
     return Agreement(
         purity, normalised_information(whole), sum(inner) / len(inner) if inner else math.nan
     )
+
+
+def region_tables(
+    groups: Int64[Tensor, "n h w"], labels: Int64[Tensor, "n h w"]
+) -> Float[Tensor, "n k c"]:
+    """For each picture the weight of each group (row) in each label (column). Every region has the
+    weight 1. Errors as in `agreement`."""
+    k, c = int(groups.max()) + 1, max(int(labels.max()) + 1, 1)
+    tables = torch.zeros(len(labels), k, c, dtype=torch.float64)
+    for table, group, picture in zip(tables, groups, labels, strict=True):
+        for label in picture[picture >= 0].unique().tolist():
+            counts = torch.bincount(group[picture == label], minlength=k)
+            if counts.sum() >= FEWEST:
+                table[:, label] = counts / counts.sum()
+    if not tables.any():
+        raise ValueError(f"labels has no region of at least {FEWEST} patches")
+    return tables
+
+
+def purity_ceiling(labels: Int64[Tensor, "n h w"], k: int) -> float:
+    """The highest purity that k groups could have: each holds one name, those of most regions."""
+    regions = region_tables(torch.zeros_like(labels), labels).sum(dim=(0, 1))  # [names]
+    return float(regions.sort(descending=True).values[:k].sum() / regions.sum())
 
 
 def chance_agreement(
