@@ -8,10 +8,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 from matplotlib.figure import Figure
 
-from dinolite.report import html_table, write_report
-from dinolite.viz.style import png_bytes
+from dinolite.report import PNG_COLORS, even_texture, html_table, said, told_by, write_report
+from dinolite.viz.style import DPI, png_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +79,7 @@ def test_the_report_is_one_page_with_everything_inside(tmp_path: Path) -> None:
         kind, data = (image["src"] or "").split(",")
         assert kind == "data:image/png;base64"
         # Made anew: the layout of a figure moves a little when it is drawn again.
-        assert base64.b64decode(data) == png_bytes(line(height), dpi=110)
+        assert base64.b64decode(data) == png_bytes(line(height), DPI, PNG_COLORS)
 
 
 def test_a_report_without_figures_replaces_the_one_before(tmp_path: Path) -> None:
@@ -87,3 +88,32 @@ def test_a_report_without_figures_replaces_the_one_before(tmp_path: Path) -> Non
     write_report(path, "Run", ["percent"], [], [])
     page = Page(path.read_text("utf8"))
     assert page.found["h1"] == ["Run"] and not page.images and "td" not in page.found
+
+
+def test_the_numbers_of_the_rows_stand_in_the_title() -> None:
+    assert (
+        said([32.66, 22.0, 52.6], ".1f", " %") == "pixels 32.7 %, untrained 22.0 %, trained 52.6 %"
+    )
+
+
+def test_how_much_of_the_groups_brightness_tells() -> None:
+    """Bright and dark halves as groups: all of it. Groups that cross them: nothing. Four groups of
+    which brightness tells the halves: one of two bits."""
+    light = torch.linspace(0, 1, 64).view(1, 8, 8)
+    halves = (light > 0.5).long()
+    crossed = torch.arange(64).view(1, 8, 8) % 2
+    assert told_by(light, halves) == pytest.approx(1)
+    assert told_by(light, crossed) == pytest.approx(0, abs=1e-9)
+    assert told_by(light, 2 * halves + crossed) == pytest.approx(0.5)
+
+
+def test_the_framed_patch_lies_amid_even_texture() -> None:
+    """Flat but for 5 x 5 patches of a checkerboard in the second picture, and brighter and brighter
+    checkerboards in the first, whose brightness differs from patch to patch."""
+    images = torch.full((2, 3, 40, 40), 128, dtype=torch.uint8)
+    board = (torch.arange(20)[:, None] + torch.arange(20)) % 2
+    images[1, :, 4:24, 12:32] = (128 + 60 * (2 * board - 1)).to(torch.uint8)
+    brighter = torch.arange(5).repeat_interleave(4) * 30
+    images[0, :, 4:24, 12:32] = (60 + brighter + 120 * board * (brighter < 90)).to(torch.uint8)
+    assert even_texture(images, 4) == (1, 3, 5)  # rows 1 to 5, columns 3 to 7
+    assert even_texture(images[:, :, :16, :16], 4) == (0, 2, 2)

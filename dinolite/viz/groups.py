@@ -58,8 +58,8 @@ def groups_figure(
     images: UInt8[Tensor, "n 3 H W"],
     patches: Mapping[str, Float[Tensor, "n D h w"]],
     k: int,
-    seed: int = 0,
     title: str = "",
+    seed: int = 0,
     width: float = 10.0,
 ) -> Figure:
     """The photographs; below, a row for each kind of features with their groups in colours. The
@@ -71,7 +71,7 @@ def groups_figure(
     """
     groups = {name: patch_groups(x, k, seed) for name, x in patches.items()}
     *_, last = groups.values()
-    figure, axes = pictures_above(images, list(groups), width, title)
+    figure, axes = pictures_above(images, list(groups), title, width)
     for row, found in zip(axes, groups.values(), strict=True):
         for ax, image, numbers in zip(row, images, renumbered(found, last), strict=True):
             show_over(ax, image, numbers)
