@@ -1,5 +1,5 @@
-"""Put the newest figures of each benchmark into README.md, docs/speed.md and docs/pictures.md, between
-their marks. Nobody types a figure there: a test compares the pages with the records.
+"""Put the newest figures of each benchmark into README.md, docs/speed.md and docs/pictures.md,
+between their marks. Nobody types a figure there: a test compares the pages with the records.
 
     python -m benchmarks.readme [--check]
 """

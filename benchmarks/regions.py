@@ -84,6 +84,15 @@ def sources(weights: Sequence[str], data: Labelled) -> Iterator[tuple[str, list[
     for listed in weights:
         names = listed.split(",")
         nets = [load(name, allow_network=False) for name in names]
+        kinds = {
+            (net.patch_size, training_data(name).grey)
+            for name, net in zip(names, nets, strict=True)
+        }
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{listed} has nets of several patch sizes, or some that saw colours and some that "
+                "did not; seeds of one recipe have commas between, others a space"
+            )
         grey = training_data(names[0]).grey
         images = pictures(data, nets[0].patch_size, grey)
         how = "grey" if grey else "in colour"
@@ -103,7 +112,7 @@ def sources(weights: Sequence[str], data: Labelled) -> Iterator[tuple[str, list[
 
 
 def title_of(name: str) -> str:
-    """`runs/tiny_s1/teacher.safetensors` -> `tiny_s1`; a bare name stays."""
+    """`runs/tiny_s1/teacher.safetensors` -> `tiny_s1`; a bare name stays. No path is kept."""
     parts = name.replace("\\", "/").removesuffix("/").split("/")
     return parts[-2] if len(parts) > 1 and parts[-1].startswith("teacher") else parts[-1]
 
@@ -194,6 +203,9 @@ def each_table(scores: dict[str, list[Scores]], data: Labelled) -> Table:
 
 
 def measure(weights: Sequence[str] = ("dinolite_tiny",)) -> list[Table]:
+    titles = [title_of(listed.split(",")[0]) for listed in weights]
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"weights would have one name in the table: {', '.join(titles)}")
     data = labelled()
     scores = {
         name: [judge(patches, data) for patches in nets] for name, nets in sources(weights, data)
