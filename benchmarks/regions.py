@@ -2,10 +2,11 @@
 photographs, against similarity and groups of patches, for pixels, place alone, nets as they are
 before training, and trained ones.
 
-    python -m benchmarks.regions [WEIGHTS ...] [--write]
+    python -m benchmarks.regions [WEIGHTS ...] [--grey] [--write]
 
 Each of WEIGHTS is a name or a path, or several of them with commas between, the seeds of one
-recipe. What is measured: dinolite_course.measures.regions; what came out: docs/pictures.md.
+recipe. `--grey` is for nets trained on grey files of a folder, whose settings do not say so.
+What is measured: dinolite_course.measures.regions; what came out: docs/pictures.md.
 """
 
 from __future__ import annotations
@@ -77,15 +78,18 @@ def judge(patches: Patches, data: Labelled) -> Scores:
     return Scores(near, across, mean(agreement), mean(chance_agreement))
 
 
-def sources(weights: Sequence[str], data: Labelled) -> Iterator[tuple[str, list[Patches]]]:
+def sources(
+    weights: Sequence[str], data: Labelled, all_grey: bool
+) -> Iterator[tuple[str, list[Patches]]]:
     """Name of a row -> the patches of each of its nets: pixels, place, and for each of `weights`
-    the untrained nets and the trained ones."""
+    the untrained nets and the trained ones. A net is shown grey pictures if its settings say that
+    it was trained on such; with `all_grey`, each is."""
     shown: set[bool] = set()
     for listed in weights:
         names = listed.split(",")
         nets = [load(name, allow_network=False) for name in names]
         kinds = {
-            (net.patch_size, training_data(name).grey)
+            (net.patch_size, all_grey or training_data(name).grey)
             for name, net in zip(names, nets, strict=True)
         }
         if len(kinds) > 1:
@@ -93,7 +97,7 @@ def sources(weights: Sequence[str], data: Labelled) -> Iterator[tuple[str, list[
                 f"{listed} has nets of several patch sizes, or some that saw colours and some that "
                 "did not; seeds of one recipe have commas between, others a space"
             )
-        grey = training_data(names[0]).grey
+        grey = all_grey or training_data(names[0]).grey
         images = pictures(data, nets[0].patch_size, grey)
         how = "grey" if grey else "in colour"
         if grey not in shown:
@@ -202,23 +206,26 @@ def each_table(scores: dict[str, list[Scores]], data: Labelled) -> Table:
     return Table("regions_each", sizes, columns, rows)
 
 
-def measure(weights: Sequence[str] = ("dinolite_tiny",)) -> list[Table]:
+def measure(weights: Sequence[str] = ("dinolite_tiny",), all_grey: bool = False) -> list[Table]:
+    """The three tables. ValueError: two of `weights` would share a name."""
     titles = [title_of(listed.split(",")[0]) for listed in weights]
     if len(set(titles)) < len(titles):
         raise ValueError(f"weights would have one name in the table: {', '.join(titles)}")
     data = labelled()
     scores = {
-        name: [judge(patches, data) for patches in nets] for name, nets in sources(weights, data)
+        name: [judge(patches, data) for patches in nets]
+        for name, nets in sources(weights, data, all_grey)
     }
     return [similarity_table(scores), groups_table(scores, data), each_table(scores, data)]
 
 
 def main(
     weights: Annotated[list[str] | None, typer.Argument(help="names or paths")] = None,
+    all_grey: Annotated[bool, typer.Option("--grey", help="show grey pictures to all")] = False,
     record: Annotated[bool, typer.Option("--write", help="keep the tables as a record")] = False,
 ) -> None:
     """Judge weights; by default `dinolite_tiny`."""
-    tables = measure(weights or ("dinolite_tiny",))
+    tables = measure(weights or ("dinolite_tiny",), all_grey)
     for table in tables:
         print_table(table)
     if record:
