@@ -1,5 +1,5 @@
-"""Put the newest figures of each benchmark into README.md and docs/speed.md, between their marks.
-Nobody types a figure there: a test compares the pages with the records.
+"""Put the newest figures of each benchmark into README.md, docs/speed.md and docs/pictures.md,
+between their marks. Nobody types a figure there: a test compares the pages with the records.
 
     python -m benchmarks.readme [--check]
 """
@@ -15,7 +15,7 @@ import typer
 from benchmarks.record import RECORDS, words
 
 ROOT = RECORDS.parents[1]
-PAGES = ("README.md", "docs/speed.md")
+PAGES = ("README.md", "docs/speed.md", "docs/pictures.md")
 MARK = re.compile(r"(<!-- benchmark: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

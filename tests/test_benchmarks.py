@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gram, record
+from benchmarks import gram, record, regions
 from benchmarks.memory import parameter_bytes, saved_bytes
 from benchmarks.readme import PAGES, ROOT, filled, newest
 from benchmarks.record import Table, words
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 def test_pages_show_the_newest_records(page: str) -> None:
     """`python -m benchmarks.readme` would change nothing."""
     text = (ROOT / page).read_text("utf8")
-    assert "<!-- benchmark: backbone -->" in text
+    assert "<!-- benchmark: " in text
     assert filled(text) == text
 
 
@@ -93,6 +93,15 @@ def test_three_digits_that_count() -> None:
         "3",
         "a",
     ]
+
+
+def test_rows_of_regions_have_names_and_ranges() -> None:
+    """And weights that would share a row are refused before anything is read."""
+    assert regions.title_of("runs/tiny_s1/teacher.safetensors") == "tiny_s1"
+    assert regions.title_of("runs/tiny_s1/") == regions.title_of("tiny_s1") == "tiny_s1"
+    assert regions.cell([0.5]) == "50.0" and regions.cell([0.5, 0.75, 0.25]) == "50.0 (25.0-75.0)"
+    with pytest.raises(ValueError, match="one name in the table: a, a"):
+        regions.measure(("runs/a", "other/a"))
 
 
 # --- the experiment of docs/gram.md: copies are copies, and the pull is what it is said to be ---

@@ -83,6 +83,7 @@ MEANT = {  # what a reader puts into the place of words
     "NN": "03",
     "benchmarks.gram 3": "benchmarks.gram 1",
     "benchmarks.resolution 3": "benchmarks.resolution 1",
+    ",runs/tiny_s1,runs/tiny_s2": ",dinolite_tiny_step00100",
     "one.jpg": "my_photos/cats/00.png",
     "sha256sum": "cd runs/mine/ckpt/0000002 && sha256sum",
 }
@@ -354,6 +355,30 @@ def small_resolution(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     monkeypatch.setattr(resolution, "STEPS", 2)
 
 
+def small_regions(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    """Three photographs of half the side, one of them never seen."""
+    from benchmarks import record, regions
+    from dinolite_course.measures.regions import Labelled, labelled
+
+    data, chosen = labelled(grid=24), [0, 13, 16]
+    photos = {list(data.photos)[i]: list(data.photos.values())[i] for i in chosen}
+    few = Labelled(photos, data.names, *(x[chosen] for x in data[2:]))
+    monkeypatch.setattr(regions, "labelled", lambda: few)
+    monkeypatch.setattr(regions, "KMEANS_SEEDS", (0,))
+    monkeypatch.setattr(regions, "TWINS", (0,))
+    monkeypatch.setattr(record, "RECORDS", desk)
+
+
+def small_pictures(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
+    from benchmarks import regions
+    from tools import all_photographs
+
+    small_regions(monkeypatch, desk)
+
+    monkeypatch.setattr(all_photographs, "labelled", regions.labelled)
+    monkeypatch.setattr(all_photographs, "TARGETS", desk)
+
+
 def small_benchmarks(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     from benchmarks import __main__ as them
     from benchmarks import record, roofline
@@ -425,9 +450,11 @@ SHORTENED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
     "benchmarks": small_benchmarks,
     "benchmarks.gram": small_gram,
     "benchmarks.readme": copied_pages,
+    "benchmarks.regions": small_regions,
     "benchmarks.resolution": small_resolution,
     "benchmarks.roofline": small_roofline,
     "tools.gpu_run": no_stages,
+    "tools.all_photographs": small_pictures,
     "tools.lesson_map": copied_pages,
     "tools.publish_snapshots": film,
     "tools.solutions": copied_solutions,
