@@ -286,6 +286,7 @@ async function reload(name) {
   const images = await Promise.all(about.pictures.map(async (_, k) =>
     createImageBitmap(await (await call(`picture/${k}`)).blob())));
   Object.assign(state, { about, images, loads: state.loads + 1 });
+  $("columns").style.setProperty("--others", images.length > 6 ? 4 : 3);
   for (const column of [state.photo, ...state.columns]) {
     column.smaller.replaceChildren();
     column.others = state.images.map((_, k) => {

@@ -235,14 +235,14 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     weights: str
-    picture: int = Field(0, ge=0)
-    down: float = Field(0.5, ge=0, lt=1)
-    across: float = Field(0.5, ge=0, lt=1)
+    picture: int = Field(default=0, ge=0)
+    down: float = Field(default=0.5, ge=0, lt=1)
+    across: float = Field(default=0.5, ge=0, lt=1)
     layer: int = -1  # the last
     step: int | None = None  # of training; None = the weights themselves
     view: View = "similarity"
     centre: bool = True  # similarity: of what patches have beyond the mean of all
-    head: int | None = Field(None, ge=0)  # of attention; None = mean of all
+    head: int | None = Field(default=None, ge=0)  # of attention; None = mean of all
 
 
 @dataclass
@@ -385,7 +385,8 @@ class Gallery:
         self, kind: str, question: Question, make: Callable[[Float[Tensor, "n D h w"]], Tensor]
     ) -> Tensor:
         """What is made of the features of all pictures together, once."""
-        key = (kind, question.weights, question.step, question.layer)
+        layer = question.layer % self.sources[question.weights].layers  # -1 is a number, too
+        key = (kind, question.weights, question.step, layer)
         return self.made.recall(
             key, lambda: make(torch.stack([self.layer(question, name) for name in self.pictures]))
         )
@@ -418,10 +419,9 @@ class Gallery:
         if isinstance(source, PixelSource):
             raise ValueError("raw pixels have no attention; choose another view or other weights")
         name, (picture, row, column) = list(self.pictures)[question.picture], asked
-        key = (name, question.weights, question.step, "attention", question.layer)
-        table = self.features.recall(
-            key, lambda: source.attention(self.pictures[name], question.layer)
-        )
+        layer = question.layer % source.layers
+        key = (name, question.weights, question.step, "attention", layer)
+        table = self.features.recall(key, lambda: source.attention(self.pictures[name], layer))
         grid = self.side // source.patch_size
         query = table.shape[-1] - grid**2 + row * grid + column
         heads = attention_grid(table, (grid, grid), query).float()

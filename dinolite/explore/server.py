@@ -13,6 +13,7 @@ import hmac
 import io
 import json
 import secrets
+import time
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -50,6 +51,7 @@ FILES = {
     "explore.js": ("explore.js", "text/javascript"),
     "explore.css": ("explore.css", "text/css"),
 }
+PORTION = 1.0  # seconds
 FREE = ("/explore.js", "/explore.css")  # no secrets in them: no token is needed
 HERE = Path(__file__).resolve().parent
 POLICY = (
@@ -104,7 +106,8 @@ async def serve_until_interrupted(
 
 
 async def compute_ahead(gallery: Gallery, worker: Executor) -> None:
-    """Between the answers, what the next ones need, in small portions: an answer waits for one."""
+    """Between the answers, what the next ones need, in portions of which an answer may have to wait
+    for one; a portion of more than a second, as of a large net, is the last."""
     numbers, names = range(len(gallery.pictures)), list(gallery.sources)
     views: tuple[View, View] = ("groups", "PCA")
     work: list[Callable[[], Any]] = []
@@ -119,8 +122,11 @@ async def compute_ahead(gallery: Gallery, worker: Executor) -> None:
             work += [partial(gallery.layer, question, p) for p in gallery.pictures]
     work += [partial(gallery.ask, Question(weights=n, view=v)) for v in views for n in names]
     for task in work:
+        start = time.monotonic()
         with suppress(ValueError, KeyError):  # unreadable, or gone: who asks for it is told
             await asyncio.get_running_loop().run_in_executor(worker, task)
+        if time.monotonic() - start > PORTION:
+            return
 
 
 def serve(

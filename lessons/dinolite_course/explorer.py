@@ -40,8 +40,8 @@ def patch_explorer(
     """Controls over rows of pictures: as they are, then as each source sees them: raw pixels, the
     net untrained, the net trained.
 
-    Blue frame: the chosen patch; white: the most like it in each picture, to the last source. An
-    own picture may be loaded: at most 8 MB, kept in memory only.
+    Blue frame: the chosen patch; white: the most like it in each picture, to the last source.
+    An own picture may be loaded: at most 8 MB, kept in memory only.
 
     Args:
         sources: weights by name; None = `open_sources(["dinolite_tiny"])`.
@@ -51,9 +51,9 @@ def patch_explorer(
         ValueError: no pictures, or a patch size that does not divide `side`.
     """
     gallery = Gallery(sources or open_sources(["dinolite_tiny"]), pictures, side)
-    depth = max(source.layers for source in gallery.sources.values())
-    heads = max(source.heads for source in gallery.sources.values())
-    steps = sorted({step for source in gallery.sources.values() for step in source.steps})
+    shown = gallery.sources.values()
+    depth, heads = max(one.layers for one in shown), max(one.heads for one in shown)
+    steps = sorted({step for one in shown for step in one.steps})
     down, across = gallery.start(next(iter(pictures)))
     seen: set[tuple[str, int]] = set()
 
@@ -125,10 +125,10 @@ def draw(gallery: Gallery, question: Question) -> tuple[list[list[Tensor]], list
         maps = zip(images, answer.maps, strict=True)
         rows.append([seen_through(image, values, question.view, high) for image, values in maps])
         for row in (rows[0], rows[-1]) if name == list(answers)[-1] else rows[-1:]:
-            picture, *place = answer.asked
-            row[picture] = frame(row[picture], *place, grid, ASKED)
-    for picture, *place in answer.best:
-        rows[0][picture] = frame(rows[0][picture], *place, grid, FOUND)
+            picture, r, c = answer.asked
+            row[picture] = frame(row[picture], r, c, grid, ASKED)
+    for picture, r, c in answer.best:
+        rows[0][picture] = frame(rows[0][picture], r, c, grid, FOUND)
     return rows, ["picture", *answers]
 
 
