@@ -104,7 +104,7 @@ def evaluate(
 
 @app.command()
 def show(run: Run) -> None:
-    """Draw report.html for a run: curves, neighbours, similarity, PCA, attention."""
+    """Draw report.html for a run: neighbours, groups, similarity, PCA, attention, curves."""
     from dinolite.report import draw_report, open_finished
 
     typer.echo(f"report: {draw_report(open_finished(run))}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinolite.checkpointer import CheckpointError, write_text
@@ -215,26 +216,30 @@ def print_table(rows: list[Row]) -> None:
 
 # --- the page: the table, the curves, and what the nets see ---
 
-CURVES = "How the run went. The k-NN plot has the baselines; the entropies have their floors."
+KINDS = ("pixels", "untrained", "trained")  # the rows of every figure
 NEAREST = (
-    "Test pictures, one of each class (up to eight), and the training pictures whose CLS features "
-    "are nearest; green frame = same class. Chosen by their number, not by their result."
+    "Above, test pictures, one of each class (of up to eight, chosen by their number); below each, "
+    "its nearest training pictures, framed in green where the class is the same."
+)
+GROUPS = (
+    "Patches sorted into {k} groups by k-means over all these pictures together: the same colour "
+    "is the same group in all of a row. {chosen}"
 )
 SIMILARITY = (
-    "Cosine similarity with the framed patch, minus what all patches have in common. Where the "
-    "rows look alike, training taught the patches little."
+    "Cosine of every patch (mean of 3 x 3) with the framed one, minus what all have in common; the "
+    "framed patch is the one amid the most even texture, found in the pixels alone."
 )
-PCA = (
-    "Patch features as colours: the first three principal components over all pictures. Edges and "
-    "brightness show in an untrained net, too."
-)
-ATTENTION = (
-    "Attention of the CLS token in the last block. A small net trained for minutes seldom finds "
-    "objects here; compare it with the untrained row before reading anything into it."
-)
-QUERIES, NEIGHBOURS, BANK = 8, 4, 4000  # pictures whose neighbours are shown, how many, out of
-EXAMPLES = ("astronaut", "chelsea", "coffee", "coins")
-PICTURE_GRID = 32  # patches per side of these
+PCA = "The first three principal components of all these patches together, as red, green and blue."
+ATTENTION = "Attention of the CLS token to the patches in the last block; one scale in all panels."
+CURVES = "How the run went. The k-NN plot has the baselines; the entropies have their floors."
+BUNDLED = "They are every second of the eight bundled photographs that show things, not a surface."
+OWN = "They are spread evenly over the pictures of the run."
+QUERIES, NEIGHBOURS, BANK = 8, 3, 4000  # pictures whose neighbours are shown, how many, out of
+EXAMPLES = ("astronaut", "coffee", "coins", "camera")  # the others: cat, motorcycle, china, flower
+PICTURE_GRID = 48  # patches per side of these at most: 384 px for patches of 8, 768 for 16
+SHOWN_SIDE = 384  # pixels of the photographs in figures, at least
+GROUPS_SHOWN = 8
+PNG_COLORS = 256  # of the pictures in the page, which then has a third of the bytes
 
 
 def draw_report(run: FinishedRun) -> Path:
@@ -246,35 +251,45 @@ def draw_report(run: FinishedRun) -> Path:
     matplotlib.use("agg")  # files only: no window, and no screen needed
     rows = stored_rows(run)
     log = read_log(run.folder / "metrics.jsonl")
-    knn = [row for row in rows if row.what.startswith("k-NN")]  # what the curve has to beat
-    baselines = {"raw pixels": knn[0].pixels, "untrained": knn[0].untrained} if knn else None
-    figures = [(CURVES, curves_figure(log, baselines))]
-    figures += class_figures(run) + patch_figures(run)
+    knn = next((row for row in rows if row.what.startswith("k-NN")), None)
+    baselines = {"raw pixels": knn.pixels, "untrained": knn.untrained} if knn else None
+    figures = [*class_figures(run, knn), *patch_figures(run)]
+    figures.append((CURVES, curves_figure(log, baselines)))
     words = [row.words() for row in rows]
     path, title = run.folder / "report.html", f"Run {run.folder.name}"
     return write_report(path, title, COLUMNS, words, figures)
 
 
-def class_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
-    """Nearest neighbours of some test pictures; nothing without labels."""
-    from dinolite.viz.similarity import neighbours_figure
+def class_figures(run: FinishedRun, knn: Row | None = None) -> list[tuple[str, Figure]]:
+    """Nearest neighbours of some test pictures; nothing without labels. `knn`: the line of the
+    table with the figures over all of them, for the title."""
+    from dinolite.viz.similarity import nearest_figure
 
     found = evaluation_pictures(run.config)
     if found is None:
         return []
     bank, queries = evenly(found[0], BANK), one_of_each(found[1], QUERIES)
     side = evaluation_side(run.config, bank)
-    neighbours = {}
-    for name, net in {"untrained": run.untrained, "trained": run.trained}.items():
+    every = {KINDS[0]: [pixel_features(p, PIXEL_SIDE) for p in (bank, queries)]}
+    for name, net in zip(KINDS[1:], (run.untrained, run.trained), strict=True):
         how = {"size": side, **run.normalisation}
-        x, q = (extract_features(net, p, **how).cls for p in (bank, queries))
-        neighbours[name] = nearest_pictures(x, q, min(NEIGHBOURS, len(x))).cpu()
+        every[name] = [extract_features(net, p, **how).cls for p in (bank, queries)]
+    k = min(NEIGHBOURS, len(bank))
+    neighbours = {name: nearest_pictures(x, q, k).cpu() for name, (x, q) in every.items()}
     shown = side or max(height_width(run.config.crops.global_crops_size))
     used = torch.cat(list(neighbours.values()), dim=1).unique()
     small = squares(bank.subset(used), shown)
     rows = {name: torch.searchsorted(used, found) for name, found in neighbours.items()}
-    asked = squares(queries, shown), queries.labels
-    return [(NEAREST, neighbours_figure(small, bank.labels[used], *asked, rows))]
+    asked, title = (squares(queries, shown), queries.labels), "Nearest training pictures"
+    if knn:
+        shares = (knn.pixels, knn.untrained, knn.trained)
+        title += f"; class found for all test pictures: {said(shares, '.1f', ' %')}"
+    return [(NEAREST, nearest_figure(small, bank.labels[used], *asked, rows, title))]
+
+
+def said(numbers: Sequence[float], form: str, unit: str = "", names: Sequence[str] = KINDS) -> str:
+    """The number of each row: "pixels 32.7 %, untrained ..."."""
+    return ", ".join(f"{n} {x:{form}}{unit}" for n, x in zip(names, numbers, strict=True))
 
 
 def evenly(pictures: PictureDataset, n: int) -> PictureDataset:
@@ -296,44 +311,107 @@ def squares(pictures: PictureDataset, side: int) -> Tensor:
 
 
 def patch_figures(run: FinishedRun) -> list[tuple[str, Figure]]:
-    """Similarity, PCA and attention, one row per net."""
-    from dinolite.viz.attention import attention_figure
-    from dinolite.viz.pca import pca_figure
-    from dinolite.viz.similarity import similarity_figure
+    """Groups, similarity, PCA and attention, one row per kind of features. The titles say what was
+    measured on these pictures, whatever it is."""
+    from dinolite.viz.groups import groups_figure, patch_groups
+    from dinolite.viz.pca import pca_figure, pca_rgb
+    from dinolite.viz.similarity import similarity_figure, similarity_map
 
-    side = PICTURE_GRID * run.config.student.patch_size
-    images = example_pictures(run.config, side)
-    nets: dict[str, nn.Module] = {"trained": run.trained, "untrained": run.untrained}
-    how = run.normalisation
-    patches = {name: extract_patches(net, images, **how).cpu() for name, net in nets.items()}
-    attention = {}
-    for name, net in nets.items():
-        x = preprocess(images[:1], **how).to(next(net.parameters()).device)
-        attention[name] = net.get_attention_maps(x)[0][0].cpu()  # type: ignore[operator]
-    row, column = PICTURE_GRID // 3, PICTURE_GRID // 2
+    patch = run.config.student.patch_size
+    shown, images, chosen = example_pictures(run.config)
+    patches = {KINDS[0]: pixel_patches(images, patch)}
+    for name, net in zip(KINDS[1:], (run.untrained, run.trained), strict=True):
+        patches[name] = extract_patches(net, images, batch_size=4, **run.normalisation).cpu()
+    light = patches[KINDS[0]].mean(dim=1)  # [n, h, w]
+    k, every = min(GROUPS_SHOWN, light.numel()), list(patches.values())
+    groups = {name: patch_groups(x, k) for name, x in patches.items()}
+    held = [100 * held_by_two(numbers) for numbers in groups.values()]
+    grouped = f"{k} groups; the two largest hold, of all patches: {said(held, '.0f', ' %')}"
+    where = even_texture(images, patch)
+    means = {n: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for n, x in patches.items()}
+    maps = [similarity_map(x, *where[1:], where[0]) for x in means.values()]
+    alike = [100 * float((one > 0.5).double().mean()) for one in maps]
+    similar = f"Patches like the framed one (cosine over 0.5): {said(alike, '.0f', ' %')}"
+    pairs = [torch.stack([pca_rgb(x)[:, 0].flatten(), light.flatten()]) for x in every]
+    red = [abs(float(torch.corrcoef(pair)[0, 1])) for pair in pairs]
+    colors = f"PCA; correlation of red with brightness: {said(red, '.2f')}"
     return [
-        (SIMILARITY, similarity_figure(images, patches, row, column)),
-        (PCA, pca_figure(images, patches)),
-        (ATTENTION, attention_figure(images[0], attention, (PICTURE_GRID, PICTURE_GRID))),
+        (GROUPS.format(k=k, chosen=chosen), groups_figure(shown, groups, k, grouped)),
+        (SIMILARITY, similarity_figure(shown, means, *where[1:], similar, where[0])),
+        (PCA, pca_figure(shown, patches, colors)),
+        (ATTENTION, attention_of_run(run, shown[0], images[:1])),
     ]
 
 
-def example_pictures(config: Config, side: int) -> Tensor:
-    """Four pictures [4, 3, side, side]: of the run's folder, or bundled photographs."""
+def attention_of_run(run: FinishedRun, shown: Tensor, image: Tensor) -> Figure:
+    """Where the CLS token looks, in the untrained and in the trained net."""
+    from dinolite.viz.attention import attention_figure
+
+    patch = run.config.student.patch_size
+    grid = image.shape[2] // patch, image.shape[3] // patch
+    maps: dict[str, Tensor] = {}
+    for name, net in zip(KINDS[1:], (run.untrained, run.trained), strict=True):
+        x = preprocess(image, **run.normalisation).to(next(net.parameters()).device)
+        with torch.no_grad():
+            maps[name] = net.get_attention_maps(x)[0][0].cpu()  # type: ignore[operator]
+    of_cls = [m[:, 0, -grid[0] * grid[1] :].mean(dim=0) for m in maps.values()]
+    best = [100 * float(a.topk(max(len(a) // 10, 1)).values.sum() / a.sum()) for a in of_cls]
+    shares = said(best, ".0f", " %", KINDS[1:])
+    title = f"Share of the attention that a tenth of the patches gets: {shares}"
+    return attention_figure(shown, maps, grid, title=title)
+
+
+def held_by_two(groups: Tensor) -> float:
+    """The share of patches in the two largest groups: near 1, the others are left-overs."""
+    sizes = torch.bincount(groups.flatten()).sort(descending=True).values
+    return float(sizes[:2].sum() / sizes.sum())
+
+
+def even_texture(images: Tensor, patch: int) -> tuple[int, int, int]:
+    """Picture, row and column of the patch amid the most even texture: of all 5 x 5 neighbourhoods
+    the one in which the least contrast of a patch is highest above the differences of their
+    brightness. In pictures of fewer patches: the one in the middle of the first."""
+    x = pixel_patches(images, patch)
+    h, w = x.shape[2:]
+    if min(h, w) < 5:
+        return 0, h // 2, w // 2
+    contrast, light = x.std(dim=1), x.mean(dim=1)
+    around = [m.unfold(1, 5, 1).unfold(2, 5, 1).flatten(3) for m in (contrast, light)]
+    even = around[0].amin(dim=3) - around[1].std(dim=3)  # [n, h - 4, w - 4]
+    best = int(even.argmax())
+    picture, place = divmod(best, (h - 4) * (w - 4))
+    row, column = divmod(place, w - 4)
+    return picture, row + 2, column + 2
+
+
+def example_pictures(config: Config) -> tuple[Tensor, Tensor, str]:
+    """Four pictures as they are shown [4, 3, S, S], as the net sees them [4, 3, side, side], and
+    how they were chosen: of the run's folder, not scaled up, or bundled photographs."""
+    patch = config.student.patch_size
+    side, chosen = PICTURE_GRID * patch, BUNDLED
     if config.data.dataset.startswith("folder:"):
         try:
             found = load_pictures(split="test", **data_settings(config))
         except NoTestPart:
             found = load_pictures(split="train", **data_settings(config))
-        return squares(evenly(found, 4), side)
-    photos = photographs()
-    images = torch.cat([square(photos[name], side) for name in EXAMPLES])
-    return as_grey(images) if config.data.grey else images
+        pictures: Sequence[Tensor] = evenly(found, 4).pictures(range(min(4, len(found))))
+        crop, chosen = max(height_width(config.crops.global_crops_size)), OWN
+        small = max(crop, *(min(p.shape[-2:]) for p in pictures))
+        side = min(side, small // patch * patch)
+    else:
+        photos = photographs()
+        pictures = [photos[name] for name in EXAMPLES]
+    shown, images = (
+        torch.cat([square(p.squeeze(0), s) for p in pictures])
+        for s in (max(side, SHOWN_SIDE), side)
+    )
+    grey = config.data.grey and chosen == BUNDLED
+    return (as_grey(shown), as_grey(images), chosen) if grey else (shown, images, chosen)
 
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
        color: #222; background: #fff }}
 table {{ border-collapse: collapse }} th, td {{ padding: .3rem .8rem; text-align: right }}
 th:first-child, td:first-child {{ text-align: left }} tr {{ border-bottom: 1px solid #ddd }}
@@ -370,9 +448,12 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def html_figure(caption: str, figure: Figure) -> str:
     """A picture inside the page, with its caption."""
-    from dinolite.viz.style import png_bytes
+    from dinolite.viz.style import DPI, png_bytes
 
-    data, words = base64.b64encode(png_bytes(figure, dpi=110)).decode(), html.escape(caption)
+    data, words = (
+        base64.b64encode(png_bytes(figure, DPI, PNG_COLORS)).decode(),
+        html.escape(caption),
+    )
     return (
         f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
         f"<figcaption>{words}</figcaption></figure>"

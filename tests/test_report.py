@@ -8,10 +8,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 from matplotlib.figure import Figure
 
-from dinolite.report import html_table, write_report
-from dinolite.viz.style import png_bytes
+from dinolite.report import PNG_COLORS, even_texture, held_by_two, html_table, said, write_report
+from dinolite.viz.style import DPI, png_bytes
+from tools.readme_picture import borders
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +80,7 @@ def test_the_report_is_one_page_with_everything_inside(tmp_path: Path) -> None:
         kind, data = (image["src"] or "").split(",")
         assert kind == "data:image/png;base64"
         # Made anew: the layout of a figure moves a little when it is drawn again.
-        assert base64.b64decode(data) == png_bytes(line(height), dpi=110)
+        assert base64.b64decode(data) == png_bytes(line(height), DPI, PNG_COLORS)
 
 
 def test_a_report_without_figures_replaces_the_one_before(tmp_path: Path) -> None:
@@ -87,3 +89,34 @@ def test_a_report_without_figures_replaces_the_one_before(tmp_path: Path) -> Non
     write_report(path, "Run", ["percent"], [], [])
     page = Page(path.read_text("utf8"))
     assert page.found["h1"] == ["Run"] and not page.images and "td" not in page.found
+
+
+def test_the_numbers_of_the_rows_stand_in_the_title() -> None:
+    assert (
+        said([32.66, 22.0, 52.6], ".1f", " %") == "pixels 32.7 %, untrained 22.0 %, trained 52.6 %"
+    )
+
+
+def test_the_two_largest_groups_hold_their_share() -> None:
+    """Of ten patches 5, 3 and 2 are in a group."""
+    groups = torch.tensor([2, 0, 0, 1, 2, 0, 0, 0, 1, 1]).view(1, 2, 5)
+    assert held_by_two(groups) == pytest.approx(0.8)
+    assert held_by_two(torch.zeros(1, 2, 2, dtype=torch.int64)) == 1
+
+
+def test_the_framed_patch_lies_amid_even_texture() -> None:
+    """Flat but for 5 x 5 patches of a checkerboard in the second picture, and brighter and brighter
+    checkerboards in the first, whose brightness differs from patch to patch."""
+    images = torch.full((2, 3, 40, 40), 128, dtype=torch.uint8)
+    board = (torch.arange(20)[:, None] + torch.arange(20)) % 2
+    images[1, :, 4:24, 12:32] = (128 + 60 * (2 * board - 1)).to(torch.uint8)
+    brighter = torch.arange(5).repeat_interleave(4) * 30
+    images[0, :, 4:24, 12:32] = (60 + brighter + 120 * board * (brighter < 90)).to(torch.uint8)
+    assert even_texture(images, 4) == (1, 3, 5)  # rows 1 to 5, columns 3 to 7
+    assert even_texture(images[:, :, :16, :16], 4) == (0, 2, 2)
+
+
+def test_borders_count_neighbours_in_different_groups() -> None:
+    """Of the 3 + 4 pairs of 2 x 3 patches one beside (0 | 1) and one below; none in the other."""
+    groups = torch.tensor([[[0, 0, 1], [0, 0, 0]], [[2, 2, 2], [2, 2, 2]]])
+    assert borders(groups).tolist() == [pytest.approx(2 / 7), 0]

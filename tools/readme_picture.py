@@ -1,64 +1,91 @@
-"""Draw the pictures of the README: the neighbours from a finished demo run, what the patches of the
-small weights see, and how they came to see it.
+"""Draw the pictures of the README: what the patches of the small weights see, how they came to see
+it, and the neighbours from a finished demo run.
 
-    python -m tools.readme_picture runs/demo
+    python -m tools.readme_picture runs/demo dinolite_tiny
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor
 
 from dinolite.data.demo_pictures.photographs import photographs
-from dinolite.eval.features import extract_patches, square
-from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata, untrained_twin
-from dinolite.report import class_figures, open_finished
-from dinolite.viz.pca import pca_figure
+from dinolite.eval.features import as_grey, extract_patches, square
+from dinolite.eval.segmentation import pixel_patches
+from dinolite.models.pretrained import OWN_WEIGHTS, load, untrained_twin
+from dinolite.report import KINDS, class_figures, even_texture, open_finished, stored_rows
+from dinolite.viz.film import film_figure
+from dinolite.viz.groups import groups_figure, patch_groups
 from dinolite.viz.style import png_bytes
-from dinolite_course.figures.pca import film_figure
 
 TARGETS = Path(__file__).resolve().parents[1] / "data" / "pictures"
-PICTURES = ("chelsea", "coins", "coffee", "camera", "astronaut")
-SIDE = 320  # pixels, 40 patches
-FILM_PICTURES, FILM_SIDE = ("chelsea", "coins", "camera"), 256
-FILM_STEPS = (100, 500, 1000, 2000, 6000)
+THINGS = (
+    *("astronaut", "chelsea", "coffee", "motorcycle_left", "coins", "china", "camera", "flower"),
+)
+"""The bundled photographs of things; the other eight are surfaces, pages, or taken through a
+telescope or a microscope."""
+GROUPS, PATCHES = 8, 48  # groups, and patches per side of a photograph
+FILES = {"hero": (100, 136), "film": (120, 240), "demo_neighbours": (80, 128)}
+"""Dots per inch and colours of each file, so that it stays below 400 kB."""
 
 
-def patches_picture(name: str = "dinolite_tiny") -> None:
-    """PCA of the patch features of photographs, trained and untrained."""
-    words = read_metadata(OWN_WEIGHTS / f"{name}.safetensors")
-    how: dict[str, Any] = {key: tuple(json.loads(words[f"rgb_{key}"])) for key in ("mean", "std")}
+def grey_photographs(patch: int) -> Tensor:
+    """The photographs of things, grey, in squares [8, 3, side, side]."""
+    side, every = PATCHES * patch, photographs()
+    return as_grey(torch.cat([square(every[name], side) for name in THINGS]))
+
+
+def hero_picture(name: str) -> Figure:
+    """Groups of patches of all photographs of things: pixels, untrained, trained."""
     trained = load(name)
-    nets = {"untrained": untrained_twin(trained), "trained": trained}
-    images = torch.cat([square(photographs()[p], SIDE) for p in PICTURES])
-    grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
-    patches = {which: extract_patches(net, grey, **how) for which, net in nets.items()}
-    (TARGETS / "tiny_pca.png").write_bytes(png_bytes(pca_figure(grey, patches), dpi=80))
+    images = grey_photographs(trained.patch_size)
+    patches = {KINDS[0]: pixel_patches(images, trained.patch_size)}
+    for kind, net in zip(KINDS[1:], (untrained_twin(trained), trained), strict=True):
+        patches[kind] = extract_patches(net, images, batch_size=4)
+    title = f"{GROUPS} groups of patches over eight photographs, found without any label"
+    return groups_figure(images, patches, GROUPS, title, width=14.0)
 
 
-def film_picture(name: str = "dinolite_tiny") -> None:
-    """PCA of three photographs' patches after ever more steps of one run."""
-    words = read_metadata(OWN_WEIGHTS / f"{name}.safetensors")
-    how: dict[str, Any] = {key: tuple(json.loads(words[f"rgb_{key}"])) for key in ("mean", "std")}
-    nets = {"step 0": untrained_twin(load(name))}
-    nets |= {f"step {i}": load(f"{name}_step{i:05d}") for i in FILM_STEPS}
-    images = torch.cat([square(photographs()[p], FILM_SIDE) for p in FILM_PICTURES])
-    grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).to(torch.uint8)
-    patches = {step: extract_patches(net, grey, **how) for step, net in nets.items()}
-    (TARGETS / "tiny_film.png").write_bytes(png_bytes(film_figure(grey, patches), dpi=80))
+def film_picture(name: str) -> Figure:
+    """Groups, similarity and colours after ever more steps of one run of these weights, of the
+    photograph whose groups become most compact."""
+    steps = {0: untrained_twin(load(name))}
+    for file in sorted(OWN_WEIGHTS.glob(f"{name}_step*.safetensors")):
+        steps[int(file.stem[-5:])] = load(file.stem)
+    images = grey_photographs(steps[0].patch_size)
+    patches = {f"step {i}": extract_patches(n, images, batch_size=4) for i, n in steps.items()}
+    first, *_, last = (patch_groups(x, GROUPS) for x in patches.values())
+    early, late = borders(first), borders(last)
+    shown = int((early - late).argmax())
+    title = (
+        f"Neighbouring patches in different groups: {100 * early[shown]:.0f} % before the first "
+        f"step, {100 * late[shown]:.0f} % after {max(steps)}"
+    )
+    _, *patch = even_texture(images[shown : shown + 1], steps[0].patch_size)
+    return film_figure(images, patches, (patch[0], patch[1]), GROUPS, shown, title)
 
 
-def main(folder: str) -> None:
-    """The nearest neighbours of some test windows, untrained and trained; then the patches."""
-    film_picture()
-    ((_, figure),) = class_figures(open_finished(Path(folder)))
-    (TARGETS / "demo_neighbours.png").write_bytes(png_bytes(figure, dpi=80))
-    patches_picture()
+def borders(groups: Tensor) -> Tensor:
+    """For each picture the share of neighbouring patches, beside or below each other, that are in
+    different groups."""
+    beside = (groups[:, :, 1:] != groups[:, :, :-1]).flatten(1)
+    below = (groups[:, 1:] != groups[:, :-1]).flatten(1)
+    return torch.cat([beside, below], dim=1).double().mean(dim=1)
+
+
+def main(folder: str, name: str = "dinolite_tiny") -> None:
+    """The pictures of the weights of that name, and of the demo run in the folder."""
+    run = open_finished(Path(folder))
+    knn = next(row for row in stored_rows(run) if row.what.startswith("k-NN"))
+    ((_, nearest),) = class_figures(run, knn)
+    drawn = {"hero": hero_picture(name), "film": film_picture(name), "demo_neighbours": nearest}
+    for target, (dpi, colors) in FILES.items():
+        (TARGETS / f"{target}.png").write_bytes(png_bytes(drawn[target], dpi, colors))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

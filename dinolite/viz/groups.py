@@ -56,22 +56,23 @@ def renumbered(groups: Int64[Tensor, "n h w"], like: Int64[Tensor, "n h w"]) -> 
 
 def groups_figure(
     images: UInt8[Tensor, "n 3 H W"],
-    patches: Mapping[str, Float[Tensor, "n D h w"]],
+    patches: Mapping[str, Float[Tensor, "n D h w"] | Int64[Tensor, "n h w"]],
     k: int,
-    seed: int = 0,
     title: str = "",
+    seed: int = 0,
     width: float = 10.0,
 ) -> Figure:
     """The photographs; below, a row for each kind of features with their groups in colours. The
     colours of a row agree with those of the last as far as their groups do.
 
     Args:
-        patches: {"pixels": ..., "untrained": ..., "trained": ...}.
+        patches: {"pixels": ..., "untrained": ..., "trained": ...}; or, for each, the groups that
+            `patch_groups` found.
         title: what is seen, in a sentence.
     """
-    groups = {name: patch_groups(x, k, seed) for name, x in patches.items()}
+    groups = {n: patch_groups(x, k, seed) if x.ndim == 4 else x for n, x in patches.items()}
     *_, last = groups.values()
-    figure, axes = pictures_above(images, list(groups), width, title)
+    figure, axes = pictures_above(images, list(groups), title, width)
     for row, found in zip(axes, groups.values(), strict=True):
         for ax, image, numbers in zip(row, images, renumbered(found, last), strict=True):
             show_over(ax, image, numbers)

@@ -63,11 +63,11 @@ def quantile_scaled(
 def pca_figure(
     images: UInt8[Tensor, "n 3 H W"],
     patches: Mapping[str, Float[Tensor, "n D h w"]],
-    width: float = 10.0,
     title: str = "",
+    width: float = 10.0,
 ) -> Figure:
     """The photographs; below, a row of colours for each kind of features ({"pixels": ..., ...})."""
-    figure, axes = pictures_above(images, list(patches), width, title)
+    figure, axes = pictures_above(images, list(patches), title, width)
     size = (images.shape[2], images.shape[3])
     for row, features in zip(axes, patches.values(), strict=True):
         for ax, colors in zip(row, smooth(pca_rgb(features), size), strict=True):

@@ -21,6 +21,7 @@ from dinolite.viz.style import (
     ROLES,
     color_scale,
     largest,
+    name_row,
     panels,
     pictures_above,
     show_image,
@@ -63,15 +64,15 @@ def similarity_figure(
     patches: Mapping[str, Float[Tensor, "n D h w"]],
     row: int,
     column: int,
-    width: float = 10.0,
     title: str = "",
     picture: int = 0,
+    width: float = 10.0,
 ) -> Figure:
     """The photographs, the chosen patch framed in one of them; below, a row for each kind of
     features: what is like that patch, from 0 (no more alike than patches are on average) to the
     99 % quantile of all rows together. Negative similarities are not shown.
     """
-    figure, axes = pictures_above(images, list(patches), width, title)
+    figure, axes = pictures_above(images, list(patches), title, width)
     h, w = next(iter(patches.values())).shape[-2:]
     maps = [similarity_map(features, row, column, picture) for features in patches.values()]
     vmax = largest(maps)
@@ -107,31 +108,43 @@ def search_figure(
     return figure
 
 
-def neighbours_figure(
+def nearest_figure(
     bank_images: UInt8[Tensor, "n 3 H W"],
     bank_labels: Int64[Tensor, " n"],
     query_images: UInt8[Tensor, "m 3 H W"],
     query_labels: Int64[Tensor, " m"],
-    neighbours: dict[str, Int64[Tensor, "m k"]],
+    neighbours: Mapping[str, Int64[Tensor, "m k"]],
+    title: str = "",
+    width: float = 10.0,
 ) -> Figure:
-    """One row per query: the query, then its k neighbours by each net, framed in green where the
-    class is the query's and in orange where it is not.
+    """The queries in the first row; below, for each kind of features k rows: the neighbours of the
+    query above, the nearest first, framed in green where the class is the query's and in orange
+    where it is not. The name of the rows counts the green ones.
 
     Args:
-        neighbours: {"untrained": rows of the bank, "trained": ...}, the nearest first.
+        neighbours: {"pixels": rows of the bank, "untrained": ..., "trained": ...}.
     """
     check_layout(bank_images, "bank_images")
     check_layout(query_images, "query_images")
-    k = next(iter(neighbours.values())).shape[1]
-    figure, axes = panels(len(query_images), 1 + k * len(neighbours))
-    for i, row in enumerate(axes):
-        show_image(row[0], query_images[i], "query" if i == 0 else "")
-        for j, (name, rows) in enumerate(neighbours.items()):
-            for c, found in enumerate(rows[i].tolist()):
-                ax = row[1 + j * k + c]
-                show_image(ax, bank_images[found], name if i == 0 and c == 0 else "")
-                ax.set_axis_on()
-                ax.set(xticks=[], yticks=[])
-                color = SAME if bank_labels[found] == query_labels[i] >= 0 else OTHER
-                ax.spines[:].set(visible=True, color=color, linewidth=2.5)
+    m, k = next(iter(neighbours.values())).shape
+    aspect = query_images.shape[2] / query_images.shape[3]
+    figure, axes = panels(1 + k * len(neighbours), m, width, aspect, title, gap=0.08, left=0.5)
+    for ax, image in zip(axes[0], query_images, strict=True):
+        show_image(ax, image)
+    name_row(axes[0][0], "asked")
+    for j, (name, found) in enumerate(neighbours.items()):
+        same = (bank_labels[found] == query_labels[:, None]) & (query_labels >= 0)[:, None]
+        block = axes[1 + j * k : 1 + (j + 1) * k]
+        name_row(block[k // 2][0], f"{name}\n{int(same.sum())} of {m * k}")
+        for c, row in enumerate(block):
+            for i, ax in enumerate(row):
+                show_image(ax, bank_images[int(found[i, c])])
+                frame_panel(ax, SAME if same[i, c] else OTHER)
     return figure
+
+
+def frame_panel(ax: Axes, color: str) -> None:
+    """A frame around the whole panel."""
+    ax.set_axis_on()
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=color, linewidth=2.5)

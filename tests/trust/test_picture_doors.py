@@ -29,7 +29,7 @@ from dinolite.explore.gallery import Gallery, NetSource, PixelSource
 from dinolite.models.vision_transformer import DinoVisionTransformer
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.pca import pca_figure
-from dinolite.viz.similarity import neighbours_figure, similarity_figure
+from dinolite.viz.similarity import nearest_figure, similarity_figure
 from dinolite.viz.style import to_picture
 from tests.trust.conftest import Faults
 
@@ -54,7 +54,7 @@ BATCHES: dict[str, Callable[[Any], Any]] = {
     "TensorPictures": lambda x: TensorPictures(x, LABELS, "ab"),
     "pca_figure": lambda x: pca_figure(x, {"a": MAP}),
     "similarity_figure": lambda x: similarity_figure(x, {"a": MAP}, 0, 0),
-    "neighbours_figure": lambda x: neighbours_figure(x, ONE, x, ONE, {"a": ONE[None]}),
+    "nearest_figure": lambda x: nearest_figure(x, ONE, x, ONE, {"a": ONE[None]}),
 }
 SINGLE: dict[str, Callable[[Any], Any]] = {
     "square": lambda x: square(x, 8),

@@ -21,7 +21,7 @@ from dinolite.viz.film import film_figure
 from dinolite.viz.groups import groups_figure
 from dinolite.viz.matches import matches_figure
 from dinolite.viz.pca import pca_figure
-from dinolite.viz.similarity import neighbours_figure, similarity_figure
+from dinolite.viz.similarity import nearest_figure, similarity_figure
 from dinolite.viz.style import (
     COLORS,
     GROUPS,
@@ -62,7 +62,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "groups": lambda: groups_figure(images(2), {"net": patches()}, 3, title="groups"),
     "matches": lambda: matches_figure(*images(2), {"net": (patches()[0], patches()[1])}),
     "film": lambda: film_figure(images(2), {"0": patches(), "9": -patches()}, (1, 2), 2),
-    "neighbours": lambda: neighbours_figure(
+    "neighbours": lambda: nearest_figure(
         images(3), torch.arange(3), images(2), torch.arange(2), {"net": torch.tensor([[0], [2]])}
     ),
     "curves": lambda: curves_figure(LOG, {"raw pixels": 28.0}),
@@ -185,6 +185,20 @@ def test_what_cannot_be_laid_over_a_photograph(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         laid_over(torch.zeros(3, 4, 4, dtype=torch.uint8), values, vmax)
+
+
+def test_a_png_of_few_colours_is_the_same_picture_in_fewer_bytes() -> None:
+    def ramp() -> Figure:
+        figure, [[ax]] = panels(1, 1, width=2.0)
+        show_map(ax, torch.linspace(0, 1, 400).view(20, 20))
+        return figure
+
+    whole, packed = png_bytes(ramp()), png_bytes(ramp(), colors=64)
+    with Image.open(io.BytesIO(whole)) as a, Image.open(io.BytesIO(packed)) as b:
+        assert b.mode == "P" and b.size == a.size and len(b.getcolors() or ()) <= 64
+        difference = np.asarray(a.convert("RGB"), int) - np.asarray(b.convert("RGB"), int)
+        assert np.abs(difference).mean() < 5
+    assert len(packed) < len(whole)
 
 
 def test_roles_and_groups_have_colours_of_their_own() -> None:

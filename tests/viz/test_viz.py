@@ -16,7 +16,7 @@ from dinolite.viz.pca import pca_figure, pca_rgb, quantile_scaled
 from dinolite.viz.similarity import (
     OTHER,
     SAME,
-    neighbours_figure,
+    nearest_figure,
     similarity_figure,
     similarity_map,
 )
@@ -268,31 +268,31 @@ def frame(ax: Axes) -> str | None:
     return colours.pop()
 
 
-def test_neighbours_stand_behind_their_query_framed_by_class() -> None:
+def test_neighbours_stand_below_their_query_framed_by_class() -> None:
+    """Of the four neighbours of two queries "untrained" finds two of the class, "trained" three."""
     bank, queries = noise(5, 3, 4, 4), noise(2, 3, 4, 4)
     labels = torch.tensor([0, 1, 0, 2, 1])
     nets = {
         "untrained": torch.tensor([[3, 0], [1, 2]]),
-        "trained": torch.tensor([[0, 2], [4, 1]]),
+        "trained": torch.tensor([[0, 2], [4, 3]]),
     }
-    figure = neighbours_figure(bank, labels, queries, torch.tensor([0, 1]), nets)
-    assert titles(figure, 5) == [["query", "untrained", "", "trained", ""], [""] * 5]
-    frames = [[OTHER, SAME, SAME, SAME], [SAME, OTHER, SAME, SAME]]
-    for i, row in enumerate(grid_of(figure, 5)):
-        assert_shows(row[0], queries[i])
-        for ax, found in zip(row[1:], torch.cat(list(nets.values()), dim=1)[i], strict=True):
-            assert_shows(ax, bank[found])
-        expected = [None, *(colour.lower() for colour in frames[i])]
-        assert [frame(ax) for ax in row] == expected
-    assert SAME != OTHER
+    figure = nearest_figure(bank, labels, queries, torch.tensor([0, 1]), nets, "better")
+    assert figure.get_suptitle() == "better"
+    rows = grid_of(figure, 2)
+    names = ["asked", "", "untrained\n2 of 4", "", "trained\n3 of 4"]
+    assert row_names(figure, 2) == names
+    for ax, query in zip(rows[0], queries, strict=True):
+        assert_shows(ax, query)
+        assert frame(ax) is None
+    below = [[3, 1], [0, 2], [0, 4], [2, 3]]
+    right = [[OTHER, SAME], [SAME, OTHER], [SAME, SAME], [SAME, OTHER]]
+    for row, numbers, colours in zip(rows[1:], below, right, strict=True):
+        for ax, number, colour in zip(row, numbers, colours, strict=True):
+            assert_shows(ax, bank[number])
+            assert frame(ax) == colour.lower()
 
 
 def test_two_pictures_without_a_label_are_not_of_the_same_class() -> None:
-    figure = neighbours_figure(
-        noise(1, 3, 4, 4),
-        torch.tensor([-1]),
-        noise(1, 3, 4, 4),
-        torch.tensor([-1]),
-        {"net": torch.tensor([[0]])},
-    )
-    assert frame(figure.axes[1]) == OTHER.lower()
+    one, none = noise(1, 3, 4, 4), torch.tensor([-1])
+    figure = nearest_figure(one, none, one, none, {"net": torch.tensor([[0]])})
+    assert frame(figure.axes[1]) == OTHER.lower() and row_names(figure, 1)[1] == "net\n0 of 1"

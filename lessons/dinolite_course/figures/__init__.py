@@ -6,7 +6,7 @@ are named by the shape of the picture, or by what it shows.
 
 from dinolite.viz.curves import curves_figure, read_log
 from dinolite.viz.pca import pca_figure, pca_rgb
-from dinolite.viz.similarity import neighbours_figure, similarity_figure, similarity_map
+from dinolite.viz.similarity import similarity_figure, similarity_map
 from dinolite_course.figures import crops, masks
 from dinolite_course.figures.attention import (
     attention_rollout,
@@ -70,6 +70,7 @@ from dinolite_course.figures.rows import (
     compare_figure,
     correspondences_figure,
     in_colors,
+    neighbours_figure,
     rows_figure,
     votes_figure,
 )

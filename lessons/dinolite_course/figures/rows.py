@@ -16,7 +16,8 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from dinolite.viz.similarity import OTHER, SAME
+from dinolite.data.picture_checks import check_layout
+from dinolite.viz.similarity import OTHER, SAME, frame_panel
 from dinolite.viz.style import DIVERGING, HEAT, panels, show_image, show_map, style
 
 Picture = Float[Tensor, "3 _ _"] | UInt8[Tensor, "3 _ _"]
@@ -175,6 +176,33 @@ def correspondences_figure(
     return figure
 
 
+def neighbours_figure(
+    bank_images: UInt8[Tensor, "n 3 H W"],
+    bank_labels: Int64[Tensor, " n"],
+    query_images: UInt8[Tensor, "m 3 H W"],
+    query_labels: Int64[Tensor, " m"],
+    neighbours: dict[str, Int64[Tensor, "m k"]],
+) -> Figure:
+    """One row per query: the query, then its k neighbours by each net, framed in green where the
+    class is the query's and in orange where it is not.
+
+    Args:
+        neighbours: {"untrained": rows of the bank, "trained": ...}, the nearest first.
+    """
+    check_layout(bank_images, "bank_images")
+    check_layout(query_images, "query_images")
+    k = next(iter(neighbours.values())).shape[1]
+    figure, axes = panels(len(query_images), 1 + k * len(neighbours))
+    for i, row in enumerate(axes):
+        show_image(row[0], query_images[i], "query" if i == 0 else "")
+        for j, (name, rows) in enumerate(neighbours.items()):
+            for c, found in enumerate(rows[i].tolist()):
+                ax = row[1 + j * k + c]
+                show_image(ax, bank_images[found], name if i == 0 and c == 0 else "")
+                frame_panel(ax, SAME if bank_labels[found] == query_labels[i] >= 0 else OTHER)
+    return figure
+
+
 class Vote(NamedTuple):
     """The neighbours of one query, the nearest first, and the share of the vote of each class."""
 
@@ -204,7 +232,7 @@ def votes_figure(
             show_image(axes[0], query, name)
             for ax, picture, own in zip(axes[1:-1], vote.pictures, vote.labels, strict=False):
                 show_image(ax, picture)
-                frame_picture(ax, SAME if own == label else OTHER)
+                frame_panel(ax, SAME if own == label else OTHER)
             best = vote.shares.topk(min(3, len(classes)))
             named = best.indices.tolist()
             colors = [SAME if c == label else OTHER for c in named]
@@ -214,11 +242,3 @@ def votes_figure(
             axes[-1].set(xlim=(0, 1), xticks=())
             axes[-1].grid(visible=False)
     return figure
-
-
-def frame_picture(ax: Axes, color: str) -> None:
-    """A frame around the whole panel."""
-    ax.set_axis_on()
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=True, color=color, linewidth=2.5)

@@ -14,6 +14,7 @@ from dinolite_course.figures.rows import (
     compare_figure,
     correspondences_figure,
     in_colors,
+    neighbours_figure,
     rows_figure,
     votes_figure,
 )
@@ -122,3 +123,49 @@ def test_votes_are_framed_and_their_largest_shares_are_bars() -> None:
         assert to_hex(ax.spines["left"].get_edgecolor()).upper() == color and ax.axison
     assert [bar.get_width() for bar in bars.patches] == pytest.approx([0.7, 0.2, 0.1])
     assert [t.get_text() for t in bars.get_yticklabels()] == ["dog", "cat", "cup"]
+
+
+def pictures(n: int) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, 4, 4), dtype=torch.uint8)
+
+
+def frame_colour(ax: Axes) -> str | None:
+    """The colour around a panel; None if there is no frame."""
+    colours = {to_hex(s.get_edgecolor()) for s in ax.spines.values() if s.get_visible()}
+    if not ax.axison:
+        return None
+    assert len(colours) == 1 and all(s.get_visible() for s in ax.spines.values())
+    return colours.pop()
+
+
+def test_neighbours_stand_behind_their_query_framed_by_class() -> None:
+    bank, queries = pictures(5), pictures(2)
+    labels = torch.tensor([0, 1, 0, 2, 1])
+    nets = {
+        "untrained": torch.tensor([[3, 0], [1, 2]]),
+        "trained": torch.tensor([[0, 2], [4, 1]]),
+    }
+    figure = neighbours_figure(bank, labels, queries, torch.tensor([0, 1]), nets)
+    assert [[ax.get_title() for ax in row] for row in [figure.axes[i : i + 5] for i in (0, 5)]] == [
+        ["query", "untrained", "", "trained", ""],
+        [""] * 5,
+    ]
+    frames = [[OTHER, SAME, SAME, SAME], [SAME, OTHER, SAME, SAME]]
+    for i, row in enumerate([figure.axes[i : i + 5] for i in (0, 5)]):
+        assert_allclose(drawn(row[0]), queries[i].permute(1, 2, 0) / 255, rtol=1e-6)
+        for ax, found in zip(row[1:], torch.cat(list(nets.values()), dim=1)[i], strict=True):
+            assert_allclose(drawn(ax), bank[found].permute(1, 2, 0) / 255, rtol=1e-6)
+        expected = [None, *(colour.lower() for colour in frames[i])]
+        assert [frame_colour(ax) for ax in row] == expected
+    assert SAME != OTHER
+
+
+def test_two_pictures_without_a_label_are_not_of_the_same_class() -> None:
+    figure = neighbours_figure(
+        pictures(1),
+        torch.tensor([-1]),
+        pictures(1),
+        torch.tensor([-1]),
+        {"net": torch.tensor([[0]])},
+    )
+    assert frame_colour(figure.axes[1]) == OTHER.lower()
