@@ -37,7 +37,7 @@ format: $(INSTALLED)  ## format the code and mend what the linter can mend
 lab: $(INSTALLED)  ## open the lessons in JupyterLab
 	$(BIN)/dinolite lab
 
-explore: $(INSTALLED)  ## click a patch, see its like: a page for this machine only
+explore: $(INSTALLED)  ## point at a patch, see its like: a page for this machine only
 	$(BIN)/dinolite explore
 
 lessons: $(INSTALLED)  ## rebuild all notebooks from lessons/src (some: make lessons WHICH="03 04")

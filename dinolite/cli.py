@@ -119,11 +119,13 @@ def explore(
     pictures: Annotated[
         Path | None, typer.Option(help="A folder of pictures, of which six are shown.")
     ] = None,
-    side: Annotated[int, typer.Option(help="Pixels of the squares shown.")] = 256,
+    side: Annotated[
+        int | None, typer.Option(help="Pixels of the squares shown [48 patches].")
+    ] = None,
     port: Annotated[int, typer.Option(help="0 = any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ) -> None:
-    """Click a patch, see its like in this and other pictures: a page for this machine only."""
+    """Point at a patch, see its like in this and other pictures: a page for this machine only."""
     from dinolite.explore.server import launch
 
     launch(weights or ["dinolite_tiny"], pictures, side, port, browser, typer.echo)

@@ -272,7 +272,7 @@ class Visitor:
         source = next(iter(about["sources"]))
         for number in range(len(about["pictures"])):
             assert ask("GET", f"/picture/{number}").startswith(b"\x89PNG")
-        question = {"weights": source, "metric": "cosine", "down": 0.5, "across": 0.5}
+        question = {"weights": source, "centre": False, "down": 0.5, "across": 0.5}
         answer = json.loads(ask("POST", "/ask", json.dumps(question)))
         assert len(answer["maps"]) == len(about["pictures"]) > 0
         self.seen = about

@@ -1,6 +1,6 @@
-"""Which patches are like this one, for these weights, after this layer, by this measure? A source
-(a net, the same net untrained, or raw pixels) turns pictures into patch vectors, layer by layer; a
-gallery holds some sources and some pictures, and answers questions about them.
+"""Which patches are like this one, for these weights, after this layer and so many steps? A source
+(raw pixels, a net untrained, the net) turns pictures into patch vectors, layer by layer; a gallery
+holds some sources and some pictures, and answers questions about them.
 
 DINOv3 Fig. 3 (cosine similarity maps); DINO Fig. 1 (attention). The official notebooks look at one
 picture and one layer each.
@@ -11,16 +11,19 @@ from __future__ import annotations
 import io
 import json
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
-from dinolite.checkpointer import META, read_meta
+from dinolite.checkpointer import META, checkpoints, read_meta
 from dinolite.config import DataConfig, Rgb, load_config
 from dinolite.data.decoding import UnreadablePicture, read_picture, show_path, suffixes
 from dinolite.data.demo_pictures.photographs import photographs
@@ -31,7 +34,10 @@ from dinolite.models.pretrained import OWN_WEIGHTS, load, read_metadata, untrain
 from dinolite.models.vision_transformer import DinoVisionTransformer
 from dinolite.run_folder import CONFIG
 from dinolite.viz.attention import attention_grid
-from dinolite.viz.similarity import similarity_map
+from dinolite.viz.groups import patch_groups, renumbered
+from dinolite.viz.pca import pca_rgb
+from dinolite.viz.similarity import unit_patches
+from dinolite.viz.style import largest
 
 UNTRAINED, PIXELS = "untrained", "raw pixels"
 
@@ -41,12 +47,13 @@ UNTRAINED, PIXELS = "untrained", "raw pixels"
 @dataclass(eq=False)
 class NetSource:
     """A backbone, and how it was shown colours: their mean and spread (none = those that came with
-    the net), or all in grey."""
+    the net), or all in grey. `steps`: its weights after so many steps of training, by name."""
 
     net: DinoVisionTransformer
     mean: Rgb | None = None
     std: Rgb | None = None
     grey: bool = False
+    steps: dict[int, str | Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.net.eval()
@@ -60,15 +67,10 @@ class NetSource:
             layers = self.net.get_intermediate_layers(x, self.layers, reshape=True)
         return [x[0].float() for x in layers]
 
-    def attention(
-        self, picture: UInt8[Tensor, "3 H W"], layer: int, row: int, column: int
-    ) -> Float[Tensor, "heads h w"]:
-        """One row of the attention table of a block, without CLS and storage tokens."""
-        x, p = self.prepared(picture), self.patch_size
-        h, w = x.shape[2] // p, x.shape[3] // p
-        query = 1 + self.net.n_storage_tokens + row * w + column
-        table = self.net.get_attention_maps(x, [layer])[0][0]  # [heads, T, T]
-        return attention_grid(table, (h, w), query).float()
+    def attention(self, picture: UInt8[Tensor, "3 H W"], layer: int) -> Float[Tensor, "heads T T"]:
+        """The attention table of a block in 16 bits; CLS and storage tokens come first."""
+        with torch.inference_mode():
+            return self.net.get_attention_maps(self.prepared(picture), [layer])[0][0].half()
 
     def prepared(self, picture: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "1 3 H W"]:
         """The picture as the net was trained to read it."""
@@ -80,26 +82,35 @@ class NetSource:
         """The same net before its first step."""
         return NetSource(untrained_twin(self.net), self.mean, self.std, self.grey)
 
+    def after(self, step: int) -> NetSource:
+        """The net after one of its `steps`, read anew."""
+        net = load(self.steps[step], allow_network=False)
+        return NetSource(net, self.mean, self.std, self.grey)
+
 
 @dataclass(eq=False)
 class PixelSource:
     """Patches as the pixels they are made of; without heads there is no attention."""
 
     patch_size: int
+    grey: bool = False
     layers: int = 1
     heads: int = 0
+    steps: dict[int, str | Path] = field(default_factory=dict)
 
     def features(self, picture: UInt8[Tensor, "3 H W"]) -> list[Float[Tensor, "D h w"]]:
         """One layer: D = 3 patch_size^2 numbers in [0, 1]."""
-        return [pixel_patches(picture[None], self.patch_size)[0]]
+        pictures = as_grey(picture[None]) if self.grey else picture[None]
+        return [pixel_patches(pictures, self.patch_size)[0]]
 
 
 Source = NetSource | PixelSource
-"""What has `patch_size`, counts of `layers` and `heads`, and vectors for each patch."""
+"""What has `patch_size`, counts of `layers` and `heads`, earlier `steps`, and patch vectors."""
 
 
 def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dict[str, Source]:
-    """The named weights, then the first of them untrained, then raw pixels.
+    """Raw pixels and the first of the named nets untrained, both as that net sees pictures, in grey
+    or not; then the named weights.
 
     Args:
         names: as for `models.pretrained.load`, at least one: names, files, or folders of runs.
@@ -110,12 +121,25 @@ def open_sources(names: list[str | Path], *, allow_network: bool = False) -> dic
     """
     if not names:
         raise ValueError("names is empty; name at least one file, folder or released model")
-    nets = {
-        str(name): NetSource(load(name, allow_network=allow_network), grey=training_data(name).grey)
-        for name in names
-    }
+    nets = {}
+    for name in names:
+        net = load(name, allow_network=allow_network)
+        nets[str(name)] = NetSource(net, None, None, training_data(name).grey, earlier_steps(name))
     first = next(iter(nets.values()))
-    return {**nets, UNTRAINED: first.untrained(), PIXELS: PixelSource(first.patch_size)}
+    pixels = PixelSource(first.patch_size, first.grey)
+    return {PIXELS: pixels, UNTRAINED: first.untrained(), **nets}
+
+
+def earlier_steps(name: str | Path) -> dict[int, str | Path]:
+    """Weights from the training of these, by the number of steps: checkpoints that a run kept, or
+    files `NAME_step00100.safetensors` beside NAME."""
+    path = Path(name)
+    if (path / CONFIG).is_file():
+        return {int(place.name): place for place in checkpoints(path)}
+    file = path if path.is_file() else OWN_WEIGHTS / f"{name}.safetensors"
+    files = sorted(file.parent.glob(f"{escape(file.stem)}_step*.safetensors"))
+    steps = {file.stem.rpartition("_step")[2]: file for file in files}
+    return {int(step): file for step, file in steps.items() if step.isdecimal()}
 
 
 def training_data(name: str | Path) -> DataConfig:
@@ -139,7 +163,7 @@ def training_data(name: str | Path) -> DataConfig:
 
 # --- pictures ---
 
-PHOTOGRAPHS = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
+PHOTOGRAPHS = ("astronaut", "camera", "coffee", "china", "chelsea", "coins")
 SHOWN = 6  # pictures of a folder
 
 
@@ -174,52 +198,85 @@ def pictures_to_show(
     return chosen
 
 
+CONVINCING = {"astronaut": (0.62, 0.36)}  # the spacesuit
+AROUND, FAINT = 7, 8.0  # patches, grey values
+
+
+def textured_place(picture: UInt8[Tensor, "3 H W"], patch_size: int) -> tuple[float, float]:
+    """Where the explorer starts in a picture, down and across as shares of its size: in the middle
+    of the most evenly textured square of 7 x 7 patches. With the standard deviation of the grey
+    values in each patch, that is the square with the largest min / (max + 8)."""
+    p = patch_size
+    grey = as_grey(picture[None])[0, 0].float()
+    spread = grey.unfold(0, p, p).unfold(1, p, p).flatten(2).std(2)[None]  # [1, h, w]
+    size = min(AROUND, *spread.shape[1:])
+    least, most = -max_pool2d(-spread, size, 1)[0], max_pool2d(spread, size, 1)[0]
+    place = divmod(int((least / (most + FAINT)).argmax()), least.shape[1])
+    down, across = ((x + size // 2 + 0.5) * p for x in place)
+    return down / grey.shape[0], across / grey.shape[1]
+
+
 # --- questions and answers ---
 
-Metric = Literal["centred cosine", "cosine", "dot product", "distance", "attention"]
-SIDE = 256  # pixels; every picture is shown as a square of so many
+View = Literal["similarity", "groups", "PCA", "attention"]
+GRID = 48  # patches on a side of a picture: 384 pixels for patches of 8, 768 for 16
 UPLOAD_BYTES = 8 * 2**20  # JupyterLab's own channel breaks at 10 MB
 UPLOADS = 4  # the oldest makes room
-BEST, KEPT = 3, 64  # framed patches per picture; (weights, picture) pairs whose features are kept
+APART = 3  # patches; what is nearer to the chosen one is no discovery
+GROUPS = 8  # of k-means, over all pictures together
+KEPT = 2**31  # bytes of features and what is made of them
+ALL_LAYERS = 2**26  # bytes; of a picture whose layers are larger, only the one asked for is kept
 
 
 class Question(BaseModel):
-    """A patch and how to compare it. Its place is a share of the picture's height and width, so
-    that weights with other patch sizes can be asked the same."""
+    """What to show of which weights. The place of the chosen patch is a share of the picture's
+    height and width, so that weights with other patch sizes can be asked the same."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     weights: str
-    picture: int = Field(0, ge=0)
-    down: float = Field(0.5, ge=0, lt=1)
-    across: float = Field(0.5, ge=0, lt=1)
+    picture: int = Field(default=0, ge=0)
+    down: float = Field(default=0.5, ge=0, lt=1)
+    across: float = Field(default=0.5, ge=0, lt=1)
     layer: int = -1  # the last
-    metric: Metric = "centred cosine"
-    head: int | None = Field(None, ge=0)  # of attention; None = mean of all
+    step: int | None = None  # of training; None = the weights themselves
+    view: View = "similarity"
+    centre: bool = True  # similarity: of what patches have beyond the mean of all
+    head: int | None = Field(default=None, ge=0)  # of attention; None = mean of all
 
 
 @dataclass
 class Answer:
-    """A value per patch of every picture, high = alike, and the places of the best.
+    """A number per patch of every picture: similarity (cosine) or attention; the number of its
+    group; or its PCA colour, 65536 red + 256 green + blue. Where attention does not reach, NaN.
 
-    `asked`: picture, row and column of the chosen patch; `best`: the same for the most alike ones
-    of each picture, the chosen one left out. Where attention does not reach, maps hold NaN.
+    `asked`: picture, row and column of the chosen patch; `best`: the same for the most alike patch
+    of each picture, in falling order, the neighbourhood of the chosen one left out; `high`: the
+    99 % quantile in the chosen patch's picture, the bright end of a scale from 0.
     """
 
-    maps: Float[Tensor, "n h w"]
+    maps: Float[Tensor, "n h w"] | Int64[Tensor, "n h w"]
     asked: tuple[int, int, int]
-    best: list[tuple[int, int, int]]
+    best: list[tuple[int, int, int]] = field(default_factory=list)
+    high: float = 1.0
 
-    def limits(self) -> tuple[float, float]:
-        """Lowest and highest value; the chosen patch, always most like itself, is left out."""
-        values = self.maps.clone()
-        values[self.asked] = torch.nan
-        values = values[values.isfinite()]
-        return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+class Memory(OrderedDict[tuple, Tensor]):
+    """Tensors by what they are; those not used for longest go when all are over `KEPT` bytes."""
+
+    def recall(self, key: tuple, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor of that key, made where there is none."""
+        if key not in self:
+            self[key] = make()
+        self.move_to_end(key)
+        while len(self) > 1 and sum(x.nbytes for x in self.values()) > KEPT:
+            self.popitem(last=False)
+        return self[key]
 
 
 class Gallery:
-    """Some sources and some pictures, all squares of `side` pixels; features are computed once.
+    """Some sources and some pictures, all squares of `side` pixels; features are computed once. The
+    sources are in the order raw pixels, untrained, trained.
 
     Raises:
         ValueError: no pictures, or a patch size that does not divide `side`.
@@ -236,10 +293,14 @@ class Gallery:
                     f"side = {side} pixels is not a multiple of {source.patch_size}, the patch "
                     f"size of {name}"
                 )
-        self.sources, self.side = sources, side
+        trained = [name for name in sources if name not in (PIXELS, UNTRAINED)]
+        order = [name for name in (PIXELS, UNTRAINED) if name in sources] + trained
+        self.sources, self.side = {name: sources[name] for name in order}, side
+        self.first = (trained or order)[0]
         self.pictures = {name: square(picture, side)[0] for name, picture in pictures.items()}
         self.uploads: list[str] = []
-        self.features: OrderedDict[tuple[str, str], list[Tensor]] = OrderedDict()
+        self.earlier: dict[tuple[str, int], NetSource] = {}
+        self.features, self.made = Memory(), Memory()
 
     def upload(self, data: bytes, name: str) -> str:
         """Add the picture in an image file; returns the name under which it stands.
@@ -256,28 +317,34 @@ class Gallery:
         if len(self.uploads) == UPLOADS:
             oldest = self.uploads.pop(0)
             del self.pictures[oldest]
-            for key in [key for key in self.features if key[1] == oldest]:
+            for key in [key for key in self.features if key[0] == oldest]:
                 del self.features[key]
+        self.made.clear()  # of all pictures together
         self.pictures[name] = picture
         self.uploads.append(name)
         return name
 
+    def start(self, name: str) -> tuple[float, float]:
+        """Where to begin in a picture: on the astronaut's spacesuit, else `textured_place`."""
+        p = self.sources[self.first].patch_size
+        return CONVINCING.get(name) or textured_place(self.pictures[name], p)
+
     def ask(self, question: Question) -> Answer:
-        """Compare the chosen patch with all others.
+        """Compare the chosen patch with all others, or group or colour them all.
 
         Raises:
-            ValueError: there are no such weights, layer, head or picture.
+            ValueError: there are no such weights, layer, step, head or picture.
         """
-        source = self.source(question)
-        grid = self.side // source.patch_size
+        grid = self.side // self.source(question).patch_size
         row, column = (int(share * grid) for share in (question.down, question.across))
         asked = (question.picture, row, column)
-        if question.metric == "attention":
-            maps = self.attention(source, question, row, column)
-        else:
-            after = [self.layers(question.weights, name)[question.layer] for name in self.pictures]
-            maps = compare(torch.stack(after), asked, question.metric)
-        return Answer(maps, asked, best_patches(maps, asked))
+        if question.view == "groups":
+            return Answer(self.groups(question), asked)
+        if question.view == "PCA":
+            return Answer(self.colours(question), asked)
+        seen = self.attention if question.view == "attention" else self.similarity
+        maps = seen(question, asked)
+        return Answer(maps, asked, best_patches(maps, asked), largest([maps[question.picture]]))
 
     def source(self, question: Question) -> Source:
         """The source that is asked, after a check that all numbers of the question fit it."""
@@ -289,54 +356,89 @@ class Gallery:
             raise ValueError(f"layer = {q.layer}; {q.weights} has {source.layers}, from 0 on")
         if q.picture >= n:
             raise ValueError(f"picture = {q.picture}; there are {n}, from 0 on")
-        if q.metric == "attention" and q.head is not None and q.head >= source.heads:
+        if q.view == "attention" and q.head is not None and q.head >= source.heads:
             raise ValueError(f"head = {q.head}; {q.weights} has {source.heads}, from 0 on")
-        return source
+        if q.step is None:
+            return source
+        if isinstance(source, PixelSource) or q.step not in source.steps:
+            there = ", ".join(map(str, source.steps)) or "none"
+            raise ValueError(f"step = {q.step}; earlier steps of {q.weights}: {there}")
+        if (q.weights, q.step) not in self.earlier:
+            self.earlier[q.weights, q.step] = source.after(q.step)
+        return self.earlier[q.weights, q.step]
 
-    def layers(self, weights: str, name: str) -> list[Float[Tensor, "D h w"]]:
-        """The features of one picture after every layer, from memory if they were asked before."""
-        key = (weights, name)
-        if key not in self.features:
-            self.features[key] = self.sources[weights].features(self.pictures[name])
-            while len(self.features) > KEPT:
-                self.features.popitem(last=False)
-        self.features.move_to_end(key)
-        return self.features[key]
+    def layer(self, question: Question, name: str) -> Float[Tensor, "D h w"]:
+        """The features of one picture after the layer that is asked, from memory if they are there;
+        those after the other layers are kept, too, where they are small."""
+        source = self.source(question)
+        rest, asked = (question.weights, question.step), question.layer % source.layers
 
-    def attention(
-        self, source: Source, question: Question, row: int, column: int
-    ) -> Float[Tensor, "n h w"]:
+        def make() -> Tensor:
+            after = source.features(self.pictures[name])
+            if sum(x.nbytes for x in after) <= ALL_LAYERS:
+                self.features.update({(name, *rest, i): x for i, x in enumerate(after)})
+            return after[asked]
+
+        return self.features.recall((name, *rest, asked), make)
+
+    def of_all(
+        self, kind: str, question: Question, make: Callable[[Float[Tensor, "n D h w"]], Tensor]
+    ) -> Tensor:
+        """What is made of the features of all pictures together, once."""
+        layer = question.layer % self.sources[question.weights].layers  # -1 is a number, too
+        key = (kind, question.weights, question.step, layer)
+        return self.made.recall(
+            key, lambda: make(torch.stack([self.layer(question, name) for name in self.pictures]))
+        )
+
+    def similarity(self, question: Question, asked: tuple[int, int, int]) -> Float[Tensor, "n h w"]:
+        """Cosine of every patch with the chosen one."""
+        centre = question.centre
+        unit = self.of_all(f"unit {centre}", question, lambda x: unit_patches(x, centre))
+        picture, row, column = asked
+        return torch.einsum("ndhw,d->nhw", unit, unit[picture, :, row, column])
+
+    def groups(self, question: Question) -> Int64[Tensor, "n h w"]:
+        """The group of every patch, numbered as far as possible as in the first trained net."""
+
+        def grouped(x: Tensor) -> Tensor:
+            return patch_groups(x, min(GROUPS, x[:, 0].numel()))
+
+        found = self.of_all("groups", question, grouped)
+        of_first = self.of_all("groups", Question(weights=self.first), grouped)
+        return renumbered(found, of_first) if found.shape == of_first.shape else found
+
+    def colours(self, question: Question) -> Int64[Tensor, "n h w"]:
+        """The PCA colour of every patch in one number."""
+        rgb = (255 * self.of_all("PCA", question, pca_rgb)).round().long()
+        return rgb[:, 0] * 65536 + rgb[:, 1] * 256 + rgb[:, 2]
+
+    def attention(self, question: Question, asked: tuple[int, int, int]) -> Float[Tensor, "n h w"]:
         """Within the chosen picture; NaN elsewhere: attention does not cross pictures."""
+        source = self.source(question)
         if isinstance(source, PixelSource):
-            raise ValueError("raw pixels have no attention; choose another metric or other weights")
-        picture = list(self.pictures.values())[question.picture]
-        heads = source.attention(picture, question.layer, row, column)
+            raise ValueError("raw pixels have no attention; choose another view or other weights")
+        name, (picture, row, column) = list(self.pictures)[question.picture], asked
+        layer = question.layer % source.layers
+        key = (name, question.weights, question.step, "attention", layer)
+        table = self.features.recall(key, lambda: source.attention(self.pictures[name], layer))
+        grid = self.side // source.patch_size
+        query = table.shape[-1] - grid**2 + row * grid + column
+        heads = attention_grid(table, (grid, grid), query).float()
         one = heads.mean(0) if question.head is None else heads[question.head]
         maps = one.new_full((len(self.pictures), *one.shape), torch.nan)
-        maps[question.picture] = one
+        maps[picture] = one
         return maps
-
-
-def compare(
-    x: Float[Tensor, "n D h w"], asked: tuple[int, int, int], metric: str
-) -> Float[Tensor, "n h w"]:
-    """Every patch with the chosen one; distances are negative, so that high means alike."""
-    picture, row, column = asked
-    if metric in ("cosine", "centred cosine"):
-        return similarity_map(x, row, column, picture, center=metric == "centred cosine")
-    one = x[picture, :, row, column, None, None]
-    return (x * one).sum(1) if metric == "dot product" else -(x - one).norm(dim=1)
 
 
 def best_patches(
     maps: Float[Tensor, "n h w"], asked: tuple[int, int, int]
 ) -> list[tuple[int, int, int]]:
-    """Picture, row and column of the most alike patches of each picture."""
-    values = maps.nan_to_num(-torch.inf)
-    values[asked] = -torch.inf
-    found = []
-    for picture, one in enumerate(values.flatten(1)):
-        top = one.topk(min(BEST, len(one)))
-        places = top.indices[top.values.isfinite()].tolist()
-        found += [(picture, *divmod(place, maps.shape[2])) for place in places]
-    return found
+    """Picture, row and column of the most alike patch of each picture, the best first."""
+    values, (picture, row, column) = maps.nan_to_num(-torch.inf), asked
+    rows, columns = (slice(max(x - APART, 0), x + APART + 1) for x in (row, column))
+    values[picture, rows, columns] = -torch.inf
+    top, places = values.flatten(1).max(1)
+    order, width = top.argsort(descending=True).tolist(), maps.shape[2]
+    found = [(i, *divmod(int(places[i]), width)) for i in order]
+    return [place for place in found if values[place].isfinite()]

@@ -1,4 +1,4 @@
-"""`dinolite explore`: a page on which one clicks a patch and sees where, in this picture and in
+"""`dinolite explore`: a page on which one points at a patch and sees where, in this picture and in
 others, patches are like it; served to this machine only, until Ctrl-C. Uploaded pictures are kept
 in memory, never written.
 
@@ -13,8 +13,12 @@ import hmac
 import io
 import json
 import secrets
+import time
 import webbrowser
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import unquote
@@ -27,11 +31,15 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from dinolite.config import explain
 from dinolite.explore.gallery import (
+    ALL_LAYERS,
+    GRID,
+    GROUPS,
     UPLOAD_BYTES,
     Answer,
     Gallery,
-    Metric,
+    NetSource,
     Question,
+    View,
     open_sources,
     pictures_to_show,
     training_data,
@@ -43,6 +51,7 @@ FILES = {
     "explore.js": ("explore.js", "text/javascript"),
     "explore.css": ("explore.css", "text/css"),
 }
+PORTION = 1.0  # seconds
 FREE = ("/explore.js", "/explore.css")  # no secrets in them: no token is needed
 HERE = Path(__file__).resolve().parent
 POLICY = (
@@ -57,19 +66,22 @@ POLICY = (
 def launch(
     weights: list[str],
     folder: Path | None,
-    side: int,
+    side: int | None,
     port: int,
     browser: bool,
     say: Callable[[str], None],
 ) -> None:
     """Serve the explorer until it is interrupted: these weights (released ones may be downloaded),
-    and pictures of a folder, or photographs, scaled to `side` pixels. `say` gets the address.
+    and pictures of a folder, or photographs, scaled to `side` pixels, otherwise to 48 patches.
+    `say` gets the address.
 
     Raises:
         ValueError: weights or pictures cannot be read, or `side` does not fit the patches.
         OSError: the port is taken.
     """
     sources = open_sources(list(weights), allow_network=True)
+    if side is None:
+        side = GRID * max(source.patch_size for source in sources.values())
     gallery = Gallery(
         sources, pictures_to_show(folder, side, training_data(weights[0]).value_range), side
     )
@@ -80,19 +92,48 @@ async def serve_until_interrupted(
     gallery: Gallery, port: int, browser: bool, say: Callable[[str], None]
 ) -> None:
     """Listen until the task is cancelled, as Ctrl-C does."""
-    server, address = serve(gallery, port)
+    worker = ThreadPoolExecutor(1)
+    server, address = serve(gallery, port, worker)
     say(f"explorer: {address}\nIt listens on this machine only. Ctrl-C ends it.")
     if browser:
         webbrowser.open(address)
     try:
+        await compute_ahead(gallery, worker)
         await asyncio.Event().wait()
     finally:
         server.stop()
+        worker.shutdown(wait=False, cancel_futures=True)
 
 
-def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
+async def compute_ahead(gallery: Gallery, worker: Executor) -> None:
+    """Between the answers, what the next ones need, in portions of which an answer may have to wait
+    for one; a portion of more than a second, as of a large net, is the last."""
+    numbers, names = range(len(gallery.pictures)), list(gallery.sources)
+    views: tuple[View, View] = ("groups", "PCA")
+    work: list[Callable[[], Any]] = []
+    for name in names:
+        work += [partial(gallery.layer, Question(weights=name), p) for p in gallery.pictures]
+    for name, source in gallery.sources.items():
+        if 2 * source.heads * (gallery.side // source.patch_size) ** 4 <= ALL_LAYERS:
+            looks = [Question(weights=name, view="attention", picture=i) for i in numbers]
+            work += [partial(gallery.ask, question) for question in looks]
+        for step in source.steps:
+            question = Question(weights=name, step=step)
+            work += [partial(gallery.layer, question, p) for p in gallery.pictures]
+    work += [partial(gallery.ask, Question(weights=n, view=v)) for v in views for n in names]
+    for task in work:
+        start = time.monotonic()
+        with suppress(ValueError, KeyError):  # unreadable, or gone: who asks for it is told
+            await asyncio.get_running_loop().run_in_executor(worker, task)
+        if time.monotonic() - start > PORTION:
+            return
+
+
+def serve(
+    gallery: Gallery, port: int = 0, worker: Executor | None = None
+) -> tuple[HTTPServer, str]:
     """Start listening at a port (0 = any free one); returns the server and the address of the page,
-    token included.
+    token included. All work on the gallery is done by one thread, in the order in which it comes.
 
     Raises:
         ValueError: there is no such port.
@@ -102,7 +143,7 @@ def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
         raise ValueError(f"port = {port} must be between 0 and 65535")
     sockets = bind_sockets(port, HOST)
     port, token = sockets[0].getsockname()[1], secrets.token_urlsafe(24)
-    shared = {"gallery": gallery, "token": token}
+    shared = {"gallery": gallery, "token": token, "worker": worker or ThreadPoolExecutor(1)}
     routes = [
         (r"/(|explore\.js|explore\.css)", File, shared),
         (r"/about", About, shared),
@@ -122,8 +163,8 @@ def serve(gallery: Gallery, port: int = 0) -> tuple[HTTPServer, str]:
 class Request(RequestHandler):
     """What every request must pass: the right host, no other site, and the token."""
 
-    def initialize(self, gallery: Gallery, token: str) -> None:
-        self.gallery, self.token = gallery, token
+    def initialize(self, gallery: Gallery, token: str, worker: Executor) -> None:
+        self.gallery, self.token, self.worker = gallery, token, worker
 
     def set_default_headers(self) -> None:
         self.set_header("Content-Security-Policy", POLICY)
@@ -154,6 +195,10 @@ class Request(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(reason or f"{type(error).__name__}: {error}")
 
+    async def work(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function returns, in its turn; other requests are heard meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self.worker, function, *arguments)
+
     def refuse(self, error: ValueError) -> None:
         """The sentence of a mistake, for the reader of the page."""
         said = [str(error)]
@@ -176,14 +221,33 @@ class File(Request):
 class About(Request):
     """What can be chosen."""
 
-    def get(self) -> None:
-        side = self.gallery.side
-        sources = {
-            name: {"layers": s.layers, "heads": s.heads, "grid": side // s.patch_size}
-            for name, s in self.gallery.sources.items()
+    async def get(self) -> None:
+        self.write(await self.work(about, self.gallery))
+
+
+def about(gallery: Gallery) -> dict[str, Any]:
+    """The sources, the pictures with the places where to begin, and limits."""
+    sources = {
+        name: {
+            "layers": source.layers,
+            "heads": source.heads,
+            "grid": gallery.side // source.patch_size,
+            "grey": source.grey,
+            "net": isinstance(source, NetSource),
+            "steps": [[step, Path(where).stem] for step, where in sorted(source.steps.items())],
         }
-        about = {"sources": sources, "pictures": list(self.gallery.pictures), "side": side}
-        self.write({**about, "metrics": get_args(Metric), "upload_bytes": UPLOAD_BYTES})
+        for name, source in gallery.sources.items()
+    }
+    return {
+        "sources": sources,
+        "first": gallery.first,
+        "pictures": list(gallery.pictures),
+        "starts": [gallery.start(name) for name in gallery.pictures],
+        "views": get_args(View),
+        "groups": GROUPS,
+        "side": gallery.side,
+        "upload_bytes": UPLOAD_BYTES,
+    }
 
 
 class Picture(Request):
@@ -202,10 +266,10 @@ class Picture(Request):
 class Ask(Request):
     """A question as JSON; the answer as JSON."""
 
-    def post(self) -> None:
+    async def post(self) -> None:
         try:
             question = Question.model_validate_json(self.request.body)
-            answer = self.gallery.ask(question)
+            answer = await self.work(self.gallery.ask, question)
         except ValueError as error:
             return self.refuse(error)
         self.set_header("Content-Type", "application/json")
@@ -215,17 +279,19 @@ class Ask(Request):
 class Upload(Request):
     """An image file as the body; its name, percent-encoded, in the header X-Name."""
 
-    def post(self) -> None:
+    async def post(self) -> None:
         name = unquote(self.request.headers.get("X-Name", ""))[:80] or "own picture"
         try:
-            self.write({"name": self.gallery.upload(self.request.body, name)})
+            self.write({"name": await self.work(self.gallery.upload, self.request.body, name)})
         except ValueError as error:
             self.refuse(error)
 
 
 def to_json(answer: Answer) -> str:
-    """Maps as rows of numbers, null for NaN."""
-    maps = [None if bool(m.isnan().all()) else m.tolist() for m in answer.maps]
-    low, high = answer.limits()
-    found = {"maps": maps, "asked": answer.asked, "best": answer.best}
-    return json.dumps({**found, "low": low, "high": high})
+    """Maps as rows of numbers, of six decimals; null for NaN."""
+    maps = answer.maps
+    if maps.is_floating_point():
+        maps = maps.double().round(decimals=6)
+    shown = [None if bool(m.isnan().any()) else m.tolist() for m in maps]
+    found = {"maps": shown, "asked": answer.asked, "best": answer.best}
+    return json.dumps({**found, "high": answer.high})

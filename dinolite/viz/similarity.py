@@ -46,10 +46,17 @@ def similarity_map(
         raise ValueError(
             f"patch ({row}, {column}) of picture {picture}; there are {n} pictures of {h} x {w}"
         )
+    x = unit_patches(patches, center)
+    return (x * x[picture, :, row, column, None, None]).sum(dim=1)
+
+
+def unit_patches(
+    patches: Float[Tensor, "n D h w"], center: bool = True
+) -> Float[Tensor, "n D h w"]:
+    """Every patch scaled to length 1, the mean patch of all pictures subtracted before or not."""
     if center:
         patches = patches - patches.mean(dim=(0, 2, 3), keepdim=True)
-    x = F.normalize(patches, dim=1)
-    return (x * x[picture, :, row, column, None, None]).sum(dim=1)
+    return F.normalize(patches, dim=1)
 
 
 def similarity_figure(

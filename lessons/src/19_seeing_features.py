@@ -673,25 +673,25 @@ for name, f in {"pixels": patches["raw pixels"], **strip}.items():
 # ## The explorer
 #
 # Your turn. Move the patch with `row` and `column`, choose `picture` (0 to 2),
-# `layer` (counted from 1 here) and `metric`; `head` counts for attention alone. Or
-# load a picture of your own: it stays in memory and is `picture` 3.
+# `layer` (counted from 1 here) and what to `view`; `head` counts for attention alone.
+# Or load a picture of your own: it stays in memory and is `picture` 3.
 
 # %%
 eyes = {"trained": explore.NetSource(nets["trained"], **HOW, grey=True)}
 eyes["untrained"] = explore.NetSource(nets["untrained"], **HOW, grey=True)
-eyes["raw pixels"] = explore.PixelSource(8)
+eyes["raw pixels"] = explore.PixelSource(8, grey=True)
 shown = {name: whole[name] for name in ["chelsea", "camera", "rocket"]}
-explorer.patch_explorer(shown, eyes, width=480)
+explorer.patch_explorer(shown, eyes, width=600)
 
 # %% [markdown]
-# *Figure: controls; below them cat, man and rocket, then the similarity of every
-# patch to the chosen one (green frame), as the trained and as the untrained net
-# see it: purple alike, orange unlike. White frames: the three most alike patches
-# of each picture.*
+# *Figure: controls; below them cat, man and rocket, then how alike every patch is to
+# the chosen one (blue frame): to raw pixels, to the untrained and to the trained net,
+# all on one scale. White frames: what the trained net finds most alike in each.*
 #
-# Things to try: an eye; a patch of the sky; layer 1; the metric `attention`, within
-# one picture. Which row answers "bright or dark", and which "fur"? In a terminal,
-# `dinolite explore` opens the same as a page, where you click the patch.
+# Things to try: the man's lawn; an eye; layer 1; `groups`; `attention`, within one
+# picture. Which row answers "bright or dark", and which "fur"? In a terminal,
+# `dinolite explore` opens the same as a page, where you point at the patch, and a
+# slider shows it after 100, 500, ... 6,000 steps of training.
 #
 # ## Against someone else
 #

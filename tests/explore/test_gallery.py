@@ -18,18 +18,27 @@ from torch import Tensor
 
 from dinolite.data.demo_pictures.photographs import photographs
 from dinolite.explore.gallery import (
+    GROUPS,
+    PIXELS,
     UNTRAINED,
     UPLOAD_BYTES,
     UPLOADS,
     Gallery,
+    Memory,
     NetSource,
     PixelSource,
     Question,
+    best_patches,
+    earlier_steps,
     open_sources,
     pictures_to_show,
+    textured_place,
     training_data,
 )
 from dinolite.models.pretrained import load, save_backbone, settings_of
+from dinolite.viz.groups import patch_groups, renumbered
+from dinolite.viz.pca import pca_rgb
+from dinolite.viz.similarity import similarity_map
 from dinolite_course.explorer import patch_explorer
 
 NAMES = ("chelsea", "coins", "coffee", "camera", "astronaut", "china")
@@ -68,30 +77,95 @@ def small() -> Gallery:
 @pytest.fixture(scope="module")
 def real() -> Gallery:
     photos = photographs()
-    return Gallery(open_sources(["dinolite_tiny"]), {n: photos[n] for n in NAMES}, 256)
+    return Gallery(open_sources(["dinolite_tiny"]), {n: photos[n] for n in NAMES}, 128)
 
 
-def test_distance_is_the_distance_and_the_best_are_the_nearest(small: Gallery) -> None:
-    question = Question(weights="pixels", down=0.0, across=0.6, metric="distance")  # the patch 50
-    answer = small.ask(question)
-    unit = math.sqrt(3 * 16) / 255  # 48 numbers that all differ by one grey step
-    expected = torch.tensor([[[50, 0], [50, 205]], [[10, 50], [200, 40]]]) * -unit
-    torch.testing.assert_close(answer.maps, expected)
-    assert answer.asked == (0, 0, 1)
-    assert (0, 0, 1) not in answer.best, "the patch itself is no answer"
-    assert next(place for place in answer.best if place[0] == 1) == (1, 0, 0)
-    assert answer.limits() == pytest.approx((-205 * unit, -10 * unit))
+def test_similarity_is_the_cosine_with_the_mean_patch_subtracted_or_not(small: Gallery) -> None:
+    asked: dict[str, Any] = {
+        "weights": "pixels",
+        "down": 0.0,
+        "across": 0.5,
+    }  # the patch of grey 50
+    plain = small.ask(Question(**asked, centre=False))
+    assert plain.asked == (0, 0, 1)
+    expected = torch.ones(2, 2, 2)  # greys point the same way
+    expected[0, 0, 0] = expected[1, 0, 1] = 0  # black has no direction
+    torch.testing.assert_close(plain.maps, expected)
+    centred = small.ask(Question(**asked)).maps  # the mean is 100.6; 50 and 0, 60, 90, 100 below
+    signs = [[[1, 1], [1, -1]], [[1, 1], [-1, 1]]]
+    torch.testing.assert_close(centred, torch.tensor(signs).float())
 
 
-def test_cosine_of_one_colour_is_one_and_centring_tells_apart(small: Gallery) -> None:
-    asked = {"weights": "pixels", "down": 0.0, "across": 0.5}
-    plain = small.ask(Question(**asked, metric="cosine")).maps
-    assert plain[1, 0, 0] == pytest.approx(1), "greys point the same way"
-    assert plain[0, 0, 0] == 0, "black has no direction"
-    centred = small.ask(Question(**asked, metric="centred cosine")).maps
-    assert centred[1, 0, 0] == pytest.approx(1) and centred[1, 1, 0] == pytest.approx(-1)
-    product = small.ask(Question(**asked, metric="dot product")).maps
-    assert product[1, 0, 0] == pytest.approx(48 * 50 * 60 / 255**2, rel=1e-4)
+def test_the_best_patch_of_each_picture_is_not_beside_the_chosen_one() -> None:
+    maps = torch.zeros(3, 9, 9)
+    maps[0, 4, 4] = 1  # the chosen one, and its neighbours
+    maps[0, 3, 7] = maps[0, 1, 4] = 0.9
+    maps[0, 8, 1], maps[1, 2, 3], maps[2] = 0.4, 0.7, torch.nan
+    assert best_patches(maps, (0, 4, 4)) == [(1, 2, 3), (0, 8, 1)]
+
+
+def test_the_bright_end_is_the_99_percent_quantile_of_the_pointed_picture() -> None:
+    ramp = torch.arange(101 * 4, dtype=torch.float).view(1, 4, 101)
+    gallery = Gallery({"pixels": PixelSource(4)}, {"a": flat(0, 1, 2, 3)}, 8)
+    gallery.similarity = lambda *_: torch.cat([ramp, 9 * ramp])  # type: ignore[method-assign]
+    assert gallery.ask(Question(weights="pixels")).high == pytest.approx(0.99 * 403)
+
+
+def test_groups_and_colours_are_those_of_all_pictures_together(real: Gallery) -> None:
+    few = Gallery(real.sources, {name: real.pictures[name] for name in NAMES[:2]}, 64)
+
+    def features(name: str) -> Tensor:
+        return torch.stack([few.sources[name].features(x)[-1] for x in few.pictures.values()])
+
+    trained, pixels = features("dinolite_tiny"), features(PIXELS)
+    groups = patch_groups(trained, GROUPS)
+    answer = few.ask(Question(weights="dinolite_tiny", view="groups"))
+    assert bool((answer.maps == groups).all())
+    of_pixels = few.ask(Question(weights=PIXELS, view="groups")).maps
+    assert bool((of_pixels == renumbered(patch_groups(pixels, GROUPS), groups)).all())
+    packed = few.ask(Question(weights="dinolite_tiny", view="PCA")).maps
+    rgb = torch.stack([packed >> 16, packed >> 8 & 255, packed & 255], dim=1) / 255
+    torch.testing.assert_close(rgb, pca_rgb(trained), atol=0.51 / 255, rtol=0)
+
+
+def test_the_page_starts_in_even_texture() -> None:
+    """Flat grey, a strong edge, and 7 x 7 patches of a fine checkerboard, whose middle it is."""
+    picture = torch.full((3, 96, 96), 90, dtype=torch.uint8)
+    picture[:, :, 80:] = 255
+    board = (torch.arange(28)[:, None] + torch.arange(28)) % 2 * 60
+    picture[:, 8:36, 40:68] = board.to(torch.uint8)
+    assert textured_place(picture, 4) == ((2 + 3.5) * 4 / 96, (10 + 3.5) * 4 / 96)
+    assert textured_place(flat(0, 1, 2, 3), 4) == (0.75, 0.75), "smaller than seven patches"
+
+
+def test_earlier_steps_are_snapshots_or_the_kept_checkpoints_of_a_run(tmp_path: Path) -> None:
+    assert list(earlier_steps("dinolite_tiny")) == [100, 500, 1000, 2000, 6000]
+    assert earlier_steps("dinolite_tiny_step00100") == earlier_steps("nothing") == {}
+    (tmp_path / "config.toml").touch()
+    for name in ("0000020", "0000100", "writing-0000120"):
+        (tmp_path / "ckpt" / name).mkdir(parents=True)
+        (tmp_path / "ckpt" / name / "meta.json").touch()
+    steps = {20: tmp_path / "ckpt/0000020", 100: tmp_path / "ckpt/0000100"}
+    assert earlier_steps(tmp_path) == steps
+
+
+def test_a_step_is_answered_by_the_weights_of_that_step(real: Gallery) -> None:
+    asked: dict[str, Any] = {"weights": "dinolite_tiny", "picture": 2, "down": 0.2, "across": 0.9}
+    early = NetSource(load("dinolite_tiny_step00100"), grey=True)
+    x = torch.stack([early.features(picture)[1] for picture in real.pictures.values()])
+    expected = similarity_map(x, 3, 14, picture=2)
+    torch.testing.assert_close(real.ask(Question(**asked, step=100, layer=1)).maps, expected)
+    assert not torch.allclose(real.ask(Question(**asked, layer=1)).maps, expected, atol=0.1)
+    with pytest.raises(ValueError, match="step = 7; earlier steps of dinolite_tiny: 100, 500"):
+        real.ask(Question(**asked, step=7))
+
+
+def test_what_was_not_used_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinolite.explore.gallery.KEPT", 100)  # bytes; ten numbers are 40
+    memory = Memory()
+    for key in (1, 2, 1, 3):
+        assert memory.recall((key,), lambda key=key: torch.full((10,), 1.0 * key))[0] == key
+    assert list(memory) == [(1,), (3,)]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +175,10 @@ def test_cosine_of_one_colour_is_one_and_centring_tells_apart(small: Gallery) ->
         {"weights": "pixels", "picture": 2},
         {"weights": "pixels", "picture": -1},
         {"weights": "pixels", "layer": 1},
-        {"weights": "pixels", "metric": "attention"},
-        {"weights": "pixels", "metric": "attention", "head": 3},
-        {"weights": "pixels", "metric": "telepathy"},
+        {"weights": "pixels", "step": 100},
+        {"weights": "pixels", "view": "attention"},
+        {"weights": "pixels", "view": "attention", "head": 3},
+        {"weights": "pixels", "view": "telepathy"},
         {"weights": "pixels", "down": 1.0},
         {"weights": "pixels", "across": math.nan},
         {"weights": "pixels", "colour": 1},
@@ -119,7 +194,12 @@ def test_uploads_are_added_and_the_oldest_makes_room(small: Gallery) -> None:
     assert len(set(names)) == UPLOADS + 1, "no upload hides another"
     assert names[0] not in small.pictures and set(names[1:]) < set(small.pictures)
     assert {"a", "b"} < set(small.pictures), "the first pictures stay"
-    assert small.ask(Question(weights="pixels", picture=2 + UPLOADS - 1)).maps.shape[0] == 6
+    for view in ("similarity", "PCA"):  # asked before and after another one came
+        asked = Question(weights="pixels", view=view, picture=2 + UPLOADS - 1)  # type: ignore
+        assert small.ask(asked).maps.shape[0] == 6
+        small.upload(png(), "one more.png")
+        assert small.ask(asked).maps.shape[0] == 6
+    assert {key[0] for key in small.features} == set(small.pictures)
 
 
 @pytest.mark.parametrize(
@@ -208,13 +288,14 @@ def test_features_and_attention_are_those_of_the_net(real: Gallery) -> None:
     x = source.prepared(picture)
     assert bool((x[:, 0] == x[:, 1]).all())
     out = source.net(x, is_training=True)
-    grid = out["x_norm_patchtokens"][0].T.unflatten(1, (32, 32))
+    grid = out["x_norm_patchtokens"][0].T.unflatten(1, (16, 16))
     torch.testing.assert_close(source.features(picture)[-1], grid)
     table = source.net.get_attention_maps(x, [1])[0][0]  # CLS and 2 storage tokens come first
-    seen = source.attention(picture, 1, 3, 5)
-    torch.testing.assert_close(seen.flatten(1), table[:, 3 + 3 * 32 + 5, 3:])
-    one = real.ask(Question(weights="dinolite_tiny", picture=1, metric="attention", head=0))
-    assert one.maps[0].isnan().all() and one.maps[1].isfinite().all()
+    asked: dict[str, Any] = {"down": 0.2, "across": 0.35, "layer": 1}  # row 3, column 5
+    one = real.ask(Question(weights="dinolite_tiny", view="attention", head=0, **asked))
+    row = table[0, 3 + 3 * 16 + 5, 3:].view(16, 16)
+    torch.testing.assert_close(one.maps[0], row, atol=1e-4, rtol=1e-3)  # 16 bits
+    assert one.maps[1:].isnan().all() and len(one.best) == 1
 
 
 def test_the_untrained_net_is_the_same_each_time_and_leaves_the_random_state_alone() -> None:
@@ -243,6 +324,8 @@ def test_every_net_is_shown_colours_as_it_was_trained(tmp_path: Path) -> None:
     expected = (2 / 3 - 0.5) / 0.2
     assert source.prepared(picture).unique().tolist() == pytest.approx([expected], abs=1e-6)
     assert source.untrained().net.pixel_mean == (0.5, 0.5, 0.5)
+    pixels = PixelSource(16, grey=True).features(picture)[0]
+    assert pixels.unique().tolist() == pytest.approx([2 / 3], abs=0.002), "as the net sees them"
 
 
 def test_a_published_file_tells_the_same_as_its_run(tmp_path: Path) -> None:
@@ -261,7 +344,7 @@ def test_the_widget_answers_within_three_tenths_of_a_second() -> None:
     photos = photographs()
     explorer = patch_explorer({name: photos[name] for name in NAMES[:5]})
     before, times = explorer.image.value, []
-    for moved in ({"row": 20}, {"column": 3}, {"picture": 1}, {"layer": 2}, {"metric": "cosine"}):
+    for moved in ({"row": 20}, {"column": 3}, {"picture": 1}, {"layer": 2}, {"view": "groups"}):
         start = time.perf_counter()
         explorer.set(**moved)
         times.append(time.perf_counter() - start)
@@ -280,5 +363,5 @@ def test_the_widget_takes_uploads_and_says_what_is_wrong_with_them() -> None:
     narrow = explorer.image.value
     explorer.set(picture=1)
     assert explorer.image.value != narrow, "the own picture can be chosen"
-    explorer.set(metric="attention")
+    explorer.set(view="attention")
     assert "no attention" in explorer.text.value

@@ -1,4 +1,5 @@
-"""`dinolite explore` as its user meets it: the command, the page in a browser, clicks, uploads."""
+"""`dinolite explore` as its user meets it: the command, the page in a browser, pointing, clicks,
+steps of training, uploads."""
 
 import io
 import json
@@ -82,66 +83,125 @@ def page(address: str) -> Iterator[Any]:
     play = pytest.importorskip("playwright.sync_api", reason="no playwright")
     with play.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.failures = []
         page.on("pageerror", lambda error: page.failures.append(str(error)))
         page.goto(address)
-        page.locator("body[data-drawn]").wait_for(timeout=60_000)
+        settled(page)
         yield page
         assert not page.failures
         browser.close()
 
 
-def drawn(page: Any) -> int:
-    return int(page.locator("body").get_attribute("data-drawn"))
+def settled(page: Any) -> None:
+    """Wait until nothing is being computed."""
+    page.wait_for_timeout(50)
+    page.locator("body[data-drawn]:not([data-busy])").wait_for(timeout=60_000)
 
 
-def pixels(page: Any, row: int = 1) -> list[str]:
-    """The pictures of one row, as the browser holds them."""
-    canvases = page.locator(".row").nth(row).locator("canvas")
+def pixels(page: Any, column: int) -> list[str]:
+    """The large and the small pictures of one column, as the browser holds them."""
+    canvases = page.locator("section").nth(column).locator("canvas:not(.strip canvas)")
     return [canvas.evaluate("c => c.toDataURL()") for canvas in canvases.all()]
 
 
-def after(page: Any, act: Any) -> float:
-    """Do something; seconds until the page has been drawn anew."""
-    before, start = drawn(page), time.perf_counter()
-    act()
-    page.locator(f"body[data-drawn='{before + 1}']").wait_for(timeout=20_000)
+def point(page: Any, down: float, across: float) -> None:
+    """Move the mouse to a place of the large photograph."""
+    box = page.locator("section canvas").first.bounding_box()
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+def click(page: Any, down: float, across: float) -> float:
+    """Click there; seconds until all columns show the answer."""
+    point(page, down, across)
+    settled(page)
+    start = time.perf_counter()
+    page.mouse.down()
+    page.mouse.up()
+    settled(page)
     return time.perf_counter() - start
 
 
-def test_a_click_changes_the_maps_of_all_pictures_within_half_a_second(page: Any) -> None:
-    times = []
-    for number, share in ((1, 0.3), (4, 0.6), (0, 0.5)):
-        before = pixels(page)
-        canvas = page.locator(".row").nth(1).locator("canvas").nth(number)
-        width = canvas.bounding_box()["width"]
-        place = {"x": share * width, "y": 0.4 * width}
-        times.append(after(page, lambda c=canvas, p=place: c.click(position=p)))
-        assert all(old != new for old, new in zip(before, pixels(page), strict=True))
-    assert sorted(times)[1] < 0.5, times
-
-
-def test_every_control_changes_the_picture(page: Any) -> None:
-    for control, value in (
-        ("#weights", "raw pixels"),
-        ("#weights", "dinolite_tiny"),
-        ("#metric", "cosine"),
-        ("#metric", "attention"),
-        ("#head", "1"),
-        ("#metric", "centred cosine"),
-    ):
-        before = pixels(page)
-        after(page, lambda c=control, v=value: page.locator(c).select_option(v))
-        assert pixels(page) != before, (control, value)
-    for control in ("#layer", "#through"):
-        before = pixels(page)
-        after(page, lambda c=control: page.locator(c).press("ArrowLeft"))
-        assert pixels(page) != before, control
-    before = pixels(page)
-    after(page, lambda: page.locator("#rows").press("ArrowDown"))
-    assert pixels(page) != before, "arrow keys move the patch"
+def test_pointing_shows_and_a_click_holds(page: Any) -> None:
+    """Columns: photographs, raw pixels, untrained, trained. Arrow keys move what is held."""
+    page.mouse.move(2, 2)
+    settled(page)
+    start = pixels(page, 3)
+    point(page, 0.2, 0.3)
+    settled(page)
+    shown = pixels(page, 3)
+    assert all(old != new for old, new in zip(start, shown, strict=True)), "all pictures"
+    page.mouse.move(2, 2)
+    settled(page)
+    assert pixels(page, 3) == start, "the mouse went away: what is held comes back"
+    seconds = [click(page, *place) for place in ((0.7, 0.4), (0.3, 0.1), (0.2, 0.3))]
+    assert sorted(seconds)[1] < 0.5, seconds
+    page.mouse.move(2, 2)
+    settled(page)
+    assert pixels(page, 3) == shown
+    page.keyboard.press("ArrowDown")
+    settled(page)
+    assert pixels(page, 3) != shown
     assert page.inner_text("#message") == ""
+
+
+def test_every_control_changes_the_pictures(page: Any) -> None:
+    page.mouse.move(2, 2)
+    for selector in ("[value=groups]", "[value=PCA]", "[value=attention]", "[value=similarity]"):
+        before = pixels(page, 3)
+        page.locator(f"#views {selector}").click()
+        settled(page)
+        assert pixels(page, 3) != before, selector
+    for selector, key in (("#layer", "ArrowLeft"), ("#centre", "Space")):
+        before = pixels(page, 3)
+        page.locator(selector).press(key)
+        settled(page)
+        assert pixels(page, 3) != before, selector
+        page.locator(selector).press("ArrowRight" if key != "Space" else key)
+    settled(page)
+
+
+def test_the_step_slider_changes_the_trained_column_alone(page: Any) -> None:
+    before = [pixels(page, column) for column in (1, 2, 3)]
+    page.locator(".steps").press("Home")
+    settled(page)
+    title = page.locator("section").nth(3).inner_text()
+    assert "after 100 steps" in title and "dinolite_tiny_step00100" in title
+    after = [pixels(page, column) for column in (1, 2, 3)]
+    assert after[2] != before[2]
+    page.locator(".steps").press("End")
+    settled(page)
+    assert [pixels(page, column) for column in (1, 2, 3)] == before
+
+
+def test_no_old_map_stands_under_a_new_name_and_one_question_is_under_way(page: Any) -> None:
+    """The first answer is held back: the columns are pale and the sign says so; of many places
+    pointed at meanwhile, only the newest is asked."""
+    page.mouse.move(2, 2)
+    settled(page)
+    held: list[Any] = []
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data))
+    page.route("**/ask", lambda route: route.continue_() if held else held.append(route))
+    old = pixels(page, 3)
+    page.locator("#layer").press("ArrowLeft")
+    page.wait_for_timeout(400)
+    assert page.locator("#busy").is_visible() and len(asked) == 1
+    pale = pixels(page, 3)
+    assert all(a != b for a, b in zip(old, pale, strict=True))
+    page.locator("#layer").press("ArrowRight")  # the name of the old maps again
+    page.wait_for_timeout(100)
+    assert pixels(page, 3) == old
+    for patch in (6.5, 14.5, 24.5):
+        point(page, patch / 48, 0.4)
+    page.wait_for_timeout(100)
+    assert len(asked) == 1
+    held[0].continue_()
+    settled(page)
+    page.unroute("**/ask")
+    places = [json.loads(body)["down"] for body in asked[1:]]
+    assert places[-1] == 24.5 / 48 and 14.5 / 48 not in places, "the newest, none in between"
+    assert not page.locator("#busy").is_visible()
 
 
 def test_an_own_picture_joins_and_a_bad_one_gets_a_sentence(page: Any, tmp_path: Path) -> None:
@@ -149,13 +209,15 @@ def test_an_own_picture_joins_and_a_bad_one_gets_a_sentence(page: Any, tmp_path:
     Image.radial_gradient("L").convert("RGB").save(good)
     bad.write_bytes(b"these are words")
     large.write_bytes(b"\x00" * (9 * 2**20))
-    count = len(pixels(page))
-    after(page, lambda: page.set_input_files("#file", good))
-    assert len(pixels(page)) == count + 1 and page.inner_text("#message") == ""
+    count = len(pixels(page, 3))
+    page.set_input_files("#file", good)
+    page.locator("section").nth(3).locator(".others canvas").nth(count - 1).wait_for()
+    settled(page)
+    assert len(pixels(page, 3)) == count + 1 and page.inner_text("#message") == ""
     for file in (bad, large):
         page.set_input_files("#file", file)
         page.locator("#message", has_text=file.name).wait_for(timeout=20_000)
-    assert "8.0 MB" in page.inner_text("#message") and len(pixels(page)) == count + 1
+    assert "8.0 MB" in page.inner_text("#message") and len(pixels(page, 3)) == count + 1
 
 
 # --- dinolite explore RUN --pictures FOLDER ---
@@ -191,7 +253,7 @@ def test_a_run_looks_at_own_pictures_as_the_readme_says(tmp_path: Path) -> None:
 
         page, about = fetch("").decode(), json.loads(fetch("about"))
         assert "Which patches are alike?" in page
-        assert about["pictures"] == names and next(iter(about["sources"])) == "mine"
+        assert about["pictures"] == names and about["first"] == "mine"
         shown = [square(read_picture(tmp_path / "my photos" / n, 128), 64)[0] for n in names]
         for number, picture in enumerate(shown):
             served = Image.open(io.BytesIO(fetch(f"picture/{number}")))

@@ -1,41 +1,17 @@
-"""Maps laid over pictures, drawn pixel by pixel so that sliders answer at once: matplotlib takes
-ten times as long for as many panels.
+"""Pictures in rows, with frames around patches, drawn pixel by pixel so that sliders answer at
+once: matplotlib takes ten times as long for as many panels.
 """
 
 import io
 
-import matplotlib
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from dinolite.viz.style import DIVERGING, HEAT
-
-ASKED, FOUND = (0, 230, 118), (255, 255, 255)  # frame colours, on 0..255
+ASKED, FOUND = (0, 229, 255), (255, 255, 255)  # frame colours, on 0..255
 GAP = 6  # white pixels between pictures
 MARGIN = 24  # pixels for the names of rows
-
-
-def overlay(
-    image: UInt8[Tensor, "3 H W"], values: Float[Tensor, "h w"], limits: tuple[float, float]
-) -> UInt8[Tensor, "3 H W"]:
-    """The picture in grey under its map in colours; limits are the ends of the colour scale.
-
-    A map of NaN leaves the picture grey. Limits on both sides of 0 take a scale with white at 0.
-    """
-    low, high = limits
-    grey = image.float().mean(0, keepdim=True).expand(3, -1, -1)
-    if bool(values.isnan().all()):
-        return (0.5 * grey + 127).to(torch.uint8)
-    if low < 0 < high:
-        low, high = -max(-low, high), max(-low, high)
-    place = ((values - low) / max(high - low, 1e-12)).clamp(0, 1).cpu().numpy()
-    colours = matplotlib.colormaps[DIVERGING if low < 0 < high else HEAT](place)[..., :3]
-    heat = torch.from_numpy(colours).float().permute(2, 0, 1)[None] * 255
-    heat = interpolate(heat, size=image.shape[1:], mode="nearest")[0]
-    return (0.3 * grey + 0.7 * heat).round().to(torch.uint8)
 
 
 def frame(

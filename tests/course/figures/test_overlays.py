@@ -1,4 +1,4 @@
-"""Maps over pictures: the right colour at the right pixels."""
+"""Frames and mosaics: the right colour at the right pixels."""
 
 import io
 
@@ -6,24 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dinolite_course.figures.overlays import ASKED, GAP, MARGIN, frame, mosaic, mosaic_png, overlay
-
-
-def test_a_map_colours_the_pixels_of_its_patches() -> None:
-    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    drawn = overlay(image, torch.tensor([[-1.0, 0.0], [0.0, 1.0]]), (-1, 1)).int()
-    assert drawn[:, :4, 4:].float().std() < 10, "zero is nearly white, the same in every channel"
-    assert drawn[0, 0, 0] > drawn[2, 0, 0], "below zero: orange"
-    assert drawn[2, 7, 7] > drawn[1, 7, 7], "above zero: violet"
-    assert bool((drawn[:, :4, :4] == drawn[:, :1, :1]).all()), "one colour per patch"
-
-
-def test_one_sided_limits_take_the_whole_scale_and_nan_leaves_grey() -> None:
-    image = torch.full((3, 4, 4), 100, dtype=torch.uint8)
-    low, high = overlay(image, torch.tensor([[2.0, 3.0], [2.0, 3.0]]), (2, 3))[:, 0, [0, 3]].T
-    assert low.int().sum() < high.int().sum(), "viridis goes from dark to bright"
-    grey = overlay(image, torch.full((2, 2), torch.nan), (0, 1))
-    assert bool((grey == 177).all())
+from dinolite_course.figures.overlays import ASKED, GAP, MARGIN, frame, mosaic, mosaic_png
 
 
 def test_a_frame_leaves_its_patch_and_stays_in_the_picture() -> None:
