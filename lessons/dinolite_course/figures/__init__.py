@@ -26,6 +26,7 @@ from dinolite_course.figures.bars import (
 from dinolite_course.figures.circles import (
     circle_figure,
     even_prototypes,
+    gram_circles_figure,
     prototype_colors,
     prototypes_figure,
     sphere_figure,
@@ -70,6 +71,7 @@ from dinolite_course.figures.rows import (
     compare_figure,
     correspondences_figure,
     in_colors,
+    queries_figure,
     rows_figure,
     votes_figure,
 )

@@ -5,10 +5,11 @@ DINOv3 Fig. 3, 6 and 10 are of this form; the official code draws none.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,6 +36,7 @@ SCALES: dict[str, tuple[str, float | None, float | None]] = {
 """Colours of maps: from -1 to 1 with white for 0; from 0 to each map's largest number; from each
 map's smallest to its largest; the same for all maps from the smallest to the largest of all."""
 WIDEST, CHOSEN = 2.0, "#D55E00"  # inches of a panel; the colour of a frame
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 HALO = [withStroke(linewidth=3.5, foreground="white")]
 CLASSES = "tab20"
 
@@ -98,6 +100,38 @@ def rows_figure(
             grid = next((p.shape for p in near if p.ndim == 2), None)
             if place and grid:
                 frame_patch(axes[r][c], (int(place[0] * grid[0]), int(place[1] * grid[1])), grid)
+    return figure
+
+
+def queries_figure(
+    images: UInt8[Tensor, "n 3 H W"],
+    maps: Mapping[str, Float[Tensor, "n h w"]],
+    patches: Sequence[Patch],
+    title: str = "",
+    width: float = 9.0,
+) -> Figure:
+    """Pictures, a patch framed in each; below, for every network a row of cosines with that patch,
+    smoothed to the picture's size. All maps have one scale, 0 to 1; the mean of each is written
+    above it.
+
+    Args:
+        maps: {"trained": cosines of each patch with the framed one, ...}.
+        patches: (row, column) of the framed patch of each picture, in the grid of the maps.
+        title: the finding.
+    """
+    size = images.shape[2:]
+    figure, axes = panels(1 + len(maps), len(images), width, size[0] / size[1])
+    for ax, image, patch in zip(axes[0], images, patches, strict=True):
+        show_image(ax, image)
+        frame_patch(ax, patch, next(iter(maps.values())).shape[1:])
+    for line, (name, row) in zip(axes[1:], maps.items(), strict=True):
+        smooth = F.interpolate(row[:, None].float(), size, mode="bilinear")[:, 0]
+        for ax, values, seen in zip(line, smooth, row, strict=True):
+            show_map(ax, values, f"mean {seen.mean():.2f}", HEAT, vmin=0, vmax=1)
+        line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, rotation=90, size=11, **MIDDLE)
+    below = {"location": "bottom", "shrink": 0.5, "aspect": 40, "label": "cosine"}
+    figure.colorbar(line[-1].images[0], ax=[ax for row in axes for ax in row], **below)
+    figure.suptitle(title, fontsize=11, weight="bold")
     return figure
 
 
