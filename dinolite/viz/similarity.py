@@ -5,16 +5,27 @@ DINOv3 Fig. 3 (cosine similarity maps); DINO App. F.1 (k-NN protocol). The offic
 notebook for either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from dinolite.data.picture_checks import check_layout
-from dinolite.viz.style import COLORS, DIVERGING, panels, pictures_above, show_image, show_map
+from dinolite.viz.style import (
+    COLORS,
+    ROLES,
+    color_scale,
+    largest,
+    panels,
+    pictures_above,
+    show_image,
+    show_over,
+)
 
 SHEET = 6  # pictures in a row
 SAME, OTHER = COLORS[2], COLORS[1]  # frames, green and orange
@@ -42,23 +53,39 @@ def similarity_map(
 
 def similarity_figure(
     images: UInt8[Tensor, "n 3 H W"],
-    patches: dict[str, Float[Tensor, "n D h w"]],
+    patches: Mapping[str, Float[Tensor, "n D h w"]],
     row: int,
     column: int,
-    width: float = 9.0,
+    width: float = 10.0,
+    title: str = "",
+    picture: int = 0,
 ) -> Figure:
-    """Pictures in the first row, the chosen patch framed in the first of them; below, one row of
-    similarities per network."""
-    figure, axes = pictures_above(images, len(patches), width)
+    """The photographs, the chosen patch framed in one of them; below, a row for each kind of
+    features: what is like that patch, from 0 (no more alike than patches are on average) to the
+    99 % quantile of all rows together. Negative similarities are not shown.
+    """
+    figure, axes = pictures_above(images, list(patches), width, title)
     h, w = next(iter(patches.values())).shape[-2:]
-    height, wide = images.shape[2] / h, images.shape[3] / w
-    corner = (column * wide - 0.5, row * height - 0.5)
-    axes[0][0].add_patch(Rectangle(corner, wide, height, fill=False, color=OTHER, lw=2))
-    for line, (name, features) in zip(axes[1:], patches.items(), strict=True):
-        maps = similarity_map(features, row, column)
-        for i, (ax, values) in enumerate(zip(line, maps, strict=True)):
-            show_map(ax, values, name if i == 0 else "", DIVERGING, vmin=-1, vmax=1)
+    maps = [similarity_map(features, row, column, picture) for features in patches.values()]
+    vmax = largest(maps)
+    for line, values in zip(axes, maps, strict=True):
+        for ax, image, one in zip(line, images, values, strict=True):
+            show_over(ax, image, one, vmax=vmax)
+    color_scale(figure, axes, vmax, "cosine")
+    for line in [figure.axes[: len(images)], *axes]:
+        frame_patch(line[picture], (row, column), (h, w))
     return figure
+
+
+def frame_patch(ax: Axes, patch: tuple[int, int], grid: Sequence[int]) -> None:
+    """Frame patch (row, column) of a grid that lies over the picture in the panel; the frame is
+    half a patch away from it on each side, so that the patch is seen."""
+    H, W = ax.images[0].get_size()
+    height, wide = H / grid[0], W / grid[1]
+    corner = ((patch[1] - 0.5) * wide - 0.5, (patch[0] - 0.5) * height - 0.5)
+    frame = Rectangle(corner, 2 * wide, 2 * height, fill=False, color=ROLES["query"], lw=2)
+    frame.set_path_effects([withStroke(linewidth=4, foreground="black")])
+    ax.add_patch(frame)
 
 
 def search_figure(

@@ -3,24 +3,47 @@ and files that come out the same each time.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float, UInt8
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, UInt8
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from dinolite.data.picture_checks import check_layout
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, made for colour-blind readers."""
+ROLES = {
+    "student": "#0072B2",
+    "teacher": "#D55E00",
+    "hidden": "#CC79A7",
+    "query": "#00E5FF",
+    "untrained": "#7F7F7F",
+    "trained": "#009E73",
+    "pixels": "#E69F00",
+}
+"""One colour for one role, in every figure."""
+GROUPS = (
+    *("#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#F0E442", "#56B4E9", "#8C564B"),
+    *("#B2DF8A", "#6A3D9A", "#FFFFFF", "#000000"),
+)
+"""The colour of each group of patches, of the largest first."""
+BRIGHT = 0.99  # quantile of maps at the bright end of their scale
+DPI = 160  # of every figure that is written to a file
+LEFT = 0.3  # inches for the names of rows
+LIKE = "inferno"  # maps over a photograph: black is nothing, bright is much
 HEAT = "viridis"
 DIVERGING = "PuOr"  # -1 to 1, white in the middle
-PIXELS = "nearest"  # a pixel or patch is a square, never smoothed
+PIXELS = "nearest"  # a pixel is a square; `smooth` makes maps of patches as large as the picture
 SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -41,30 +64,50 @@ def style() -> Iterator[None]:
         yield
 
 
-def panels(rows: int, columns: int, width: float = 9.0, aspect: float = 1.0) -> tuple[Figure, list]:
+def panels(
+    rows: int,
+    columns: int,
+    width: float = 9.0,
+    aspect: float = 1.0,
+    title: str = "",
+    gap: float = 0.25,
+    left: float = 0.0,
+) -> tuple[Figure, list]:
     """A figure of rows x columns pictures without axes, and its axes row by row.
 
-    `aspect`: height / width of a panel.
+    Args:
+        width: of all panels together, in inches.
+        aspect: height / width of a panel.
+        title: of the figure: what it shows, in a sentence.
+        gap: inches above each row, for titles.
+        left: inches for the names of rows (`name_row`).
     """
     with style():
-        side = width / columns
-        figure = plt.figure(figsize=(width, rows * (side * aspect + 0.25)), layout="constrained")
+        above = 0.3 * (title.count("\n") + bool(title))
+        height = rows * (width / columns * aspect + gap) + above
+        tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        figure = plt.figure(figsize=(width + left, height), layout=tight)
         axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat:
-            ax.set_axis_off()
+        figure.suptitle(title, fontsize=12, fontweight="bold")
+    for ax in axes.flat:
+        ax.set_axis_off()
     return figure, axes.tolist()
 
 
 def pictures_above(
-    images: UInt8[Tensor, "n 3 H W"], rows: int, width: float
-) -> tuple[Figure, list]:
-    """A figure with the pictures in its first row and `rows` empty ones below; its axes."""
+    images: UInt8[Tensor, "n 3 H W"], names: Sequence[str], width: float = 10.0, title: str = ""
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with the photographs in its first row and below it an empty row for each name, which
+    stands at the left; the axes of these rows. Arguments as in `panels`."""
     check_layout(images)
     aspect = images.shape[2] / images.shape[3]
-    figure, axes = panels(1 + rows, len(images), width=width, aspect=aspect)
+    rows, columns = 1 + len(names), len(images)
+    figure, axes = panels(rows, columns, width, aspect, title, gap=0.04, left=LEFT)
     for ax, image in zip(axes[0], images, strict=True):
         show_image(ax, image)
-    return figure, axes
+    for row, name in zip(axes[1:], names, strict=True):
+        name_row(row[0], name)
+    return figure, axes[1:]
 
 
 def to_picture(image: Float[Tensor, "3 H W"] | UInt8[Tensor, "3 H W"]) -> Tensor:
@@ -107,6 +150,99 @@ def show_map(
     shown = values.detach().cpu().float().numpy()
     ax.imshow(shown, cmap=cmap, vmin=vmin, vmax=vmax, interpolation=PIXELS)
     ax.set_title(title, fontsize=9)
+
+
+def smooth(
+    maps: Float[Tensor, "n h w"] | Float[Tensor, "n c h w"], size: tuple[int, int]
+) -> Float[Tensor, "n H W"] | Float[Tensor, "n c H W"]:
+    """Maps of patches as large as the picture (H, W), bilinear; where a patch lies in the picture
+    its value lies, too."""
+    x = maps.detach().cpu().float()
+    x = x[:, None] if maps.ndim == 3 else x
+    x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+    return x[:, 0] if maps.ndim == 3 else x
+
+
+def laid_over(
+    image: UInt8[Tensor, "3 H W"],
+    values: Float[Tensor, "h w"] | Int64[Tensor, "h w"],
+    vmax: float = 1.0,
+    cmap: str = LIKE,
+) -> Float[Tensor, "3 H W"]:
+    """The photograph in grey under a map of its patches; [0, 1].
+
+    Args:
+        values: how much, coloured from 0 (and below) to vmax, more is brighter and less of the
+            photograph; or whole numbers, the group of each patch, coloured by `GROUPS`.
+
+    Raises:
+        ValueError: vmax not above 0, a value that is NaN, or a group that has no colour.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    grey = to_picture(image).mean(dim=2).expand(3, -1, -1)
+    values = values.detach().cpu()
+    if not values.is_floating_point():
+        if not 0 <= int(values.min()) <= int(values.max()) < len(GROUPS):
+            raise ValueError(
+                f"values has groups {int(values.min())} to {int(values.max())}; allowed: 0 to "
+                f"{len(GROUPS) - 1}"
+            )
+        members = F.one_hot(values, len(GROUPS)).permute(2, 0, 1).float()
+        group = smooth(members[None], size)[0].argmax(dim=0)
+        colors = torch.tensor([to_rgb(color) for color in GROUPS])[group].permute(2, 0, 1)
+        return 0.4 * grey + 0.6 * colors
+    if not vmax > 0 or bool(values.isnan().any()):
+        raise ValueError(f"vmax = {vmax} must be above 0, and values numbers, none of them NaN")
+    share = (smooth(values[None], size)[0] / vmax).clamp(0, 1)
+    colors = torch.from_numpy(plt.get_cmap(cmap)(share.numpy())[..., :3]).float().permute(2, 0, 1)
+    weight = 0.25 + 0.55 * share
+    return (1 - weight) * 0.6 * grey + weight * colors
+
+
+def show_over(
+    ax: Axes,
+    image: UInt8[Tensor, "3 H W"],
+    values: Float[Tensor, "h w"] | Int64[Tensor, "h w"],
+    title: str = "",
+    vmax: float = 1.0,
+    cmap: str = LIKE,
+) -> None:
+    """Draw a map of patches, or their groups, over the photograph; arguments as in `laid_over`."""
+    show_image(ax, laid_over(image, values, vmax, cmap), title)
+
+
+def color_scale(figure: Figure, axes: list[list[Axes]], vmax: float, label: str) -> None:
+    """One bar of the colours from 0 to vmax, for all rows of maps."""
+    colors = ScalarMappable(Normalize(0, vmax), LIKE)
+    figure.set_figwidth(figure.get_figwidth() + 0.7)
+    every = [ax for row in axes for ax in row]
+    with style():
+        bar = figure.colorbar(colors, ax=every, shrink=0.5, aspect=40, pad=0.01, ticks=[0, vmax])
+        bar.set_label(label, labelpad=-6)
+        bar.ax.set_yticklabels(["0", f"{vmax:.2g}"])
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def largest(maps: Iterable[Float[Tensor, "*shape"]]) -> float:
+    """The 99 % quantile of all maps together, the bright end of their common scale: a few patches
+    do not dim all others."""
+    values = torch.cat([m.detach().cpu().float().flatten() for m in maps])
+    return max(float(values.quantile(BRIGHT)), 1e-6)
+
+
+def name_row(ax: Axes, name: str) -> None:
+    """The name of a row at the left of its first panel, in the colour of its role if it has one."""
+    role = name.removeprefix("raw ").split(",")[0]
+    ax.text(
+        *(-0.04, 0.5, name),
+        transform=ax.transAxes,
+        rotation=90,
+        ha="right",
+        va="center",
+        fontsize=11,
+        fontweight="bold",
+        color=ROLES.get(role, "black"),
+    )
 
 
 def png_bytes(figure: Figure, dpi: int = 100) -> bytes:

@@ -10,15 +10,30 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from dinolite.viz import style as style_module
 from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure
+from dinolite.viz.film import film_figure
+from dinolite.viz.groups import groups_figure
+from dinolite.viz.matches import matches_figure
 from dinolite.viz.pca import pca_figure
 from dinolite.viz.similarity import neighbours_figure, similarity_figure
-from dinolite.viz.style import COLORS, panels, png_bytes, show_map, style, to_picture
+from dinolite.viz.style import (
+    COLORS,
+    GROUPS,
+    ROLES,
+    laid_over,
+    panels,
+    png_bytes,
+    show_map,
+    smooth,
+    style,
+    to_picture,
+)
 
 LOG = {"knn": [(10, 30.0), (20, 40.0)], "lr": [(0, 0.1), (10, 0.2)]}
 
@@ -44,6 +59,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "similarity": lambda: similarity_figure(images(2), {"net": patches()}, 1, 2),
     "pca": lambda: pca_figure(images(2), {"net": patches()}),
+    "groups": lambda: groups_figure(images(2), {"net": patches()}, 3, title="groups"),
+    "matches": lambda: matches_figure(*images(2), {"net": (patches()[0], patches()[1])}),
+    "film": lambda: film_figure(images(2), {"0": patches(), "9": -patches()}, (1, 2), 2),
     "neighbours": lambda: neighbours_figure(
         images(3), torch.arange(3), images(2), torch.arange(2), {"net": torch.tensor([[0], [2]])}
     ),
@@ -96,6 +114,9 @@ def test_panels_come_row_by_row_without_axes_and_as_high_as_asked() -> None:
     assert not any(ax.axison for ax in figure.axes)
     assert figure.get_size_inches().tolist() == pytest.approx([6, 2 * (2 * 2 + 0.25)])
     assert [len(row) for row in panels(1, 1)[1]] == [1]
+    figure, _ = panels(2, 3, 6.0, 2.0, "two\nlines", gap=0.1, left=0.5)
+    assert figure.get_suptitle() == "two\nlines"
+    assert figure.get_size_inches().tolist() == pytest.approx([6.5, 2 * (2 * 2 + 0.1) + 2 * 0.3])
 
 
 def test_bytes_and_floats_become_the_same_picture() -> None:
@@ -116,6 +137,59 @@ def test_show_map_draws_values_of_any_precision_between_the_given_ends() -> None
     np.testing.assert_array_equal(image.get_array(), [[0.5, 1], [0.25, 0]])
     assert (image.norm.vmin, image.norm.vmax, image.get_cmap().name) == (-1, 2, "gray")
     assert ax.get_title() == "a map"
+
+
+def test_a_smooth_map_has_each_value_where_its_patch_lies() -> None:
+    """Two patches become 8 pixels: their middles are at 1.5 and 5.5, so a pixel between has its
+    share of the way, and outside them nothing is added."""
+    values = torch.tensor([[[0.0, 8.0]]])
+    expected = [0, 0, 1, 3, 5, 7, 8, 8]
+    assert smooth(values, (1, 8)).tolist() == [[expected]]
+    colours = smooth(torch.stack([values, 2 * values], dim=1), (2, 8))  # [1, 2, 2, 8]
+    assert colours[0, 1].tolist() == [[2 * x for x in expected]] * 2
+
+
+def test_a_map_over_a_photograph_is_dark_where_there_is_nothing() -> None:
+    """0 and below: a quarter black over the photograph, itself at 60 %; full: 80 % of the brightest
+    colour over the rest."""
+    image = torch.full((3, 2, 4), 255, dtype=torch.uint8)
+    shown = laid_over(image, torch.tensor([[-1.0, 0.0, 2.0, 4.0]]), vmax=2.0)
+    black, bright = (torch.tensor(mpl.colormaps["inferno"](x)[:3]) for x in (0.0, 1.0))
+    for column, weight, colour in ((0, 0.25, black), (1, 0.25, black), (2, 0.8, bright)):
+        expected = weight * colour + (1 - weight) * 0.6
+        torch.testing.assert_close(
+            shown[:, 1, column].double(), expected.double(), atol=1e-6, rtol=0
+        )
+    torch.testing.assert_close(shown[..., 3], shown[..., 2])
+
+
+def test_groups_over_a_photograph_have_their_colours_up_to_their_borders() -> None:
+    image = torch.zeros(3, 4, 8, dtype=torch.uint8)
+    shown = laid_over(image, torch.tensor([[2, 2, 0, 0]]))
+    for part, group in ((shown[..., :4], 2), (shown[..., 4:], 0)):
+        colour = 0.6 * torch.tensor(to_rgb(GROUPS[group]))[:, None, None]
+        torch.testing.assert_close(part, colour.expand(3, 4, 4), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "vmax", "message"),
+    [
+        (torch.ones(2, 2), 0.0, "vmax = 0.0 must be above 0"),
+        (torch.full((2, 2), torch.nan), 1.0, "none of them NaN"),
+        (torch.tensor([[0, 12]]), 1.0, "groups 0 to 12; allowed: 0 to 11"),
+        (torch.tensor([[-1, 2]]), 1.0, "groups -1 to 2; allowed: 0 to 11"),
+    ],
+)
+def test_what_cannot_be_laid_over_a_photograph(
+    values: torch.Tensor, vmax: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        laid_over(torch.zeros(3, 4, 4, dtype=torch.uint8), values, vmax)
+
+
+def test_roles_and_groups_have_colours_of_their_own() -> None:
+    assert len({to_rgb(c) for c in ROLES.values()}) == len(ROLES) == 7
+    assert len({to_rgb(c) for c in GROUPS}) == len(GROUPS)
 
 
 def test_a_png_carries_no_dates_or_versions_and_has_the_asked_resolution() -> None:

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from dinolite.viz.attention import attention_figure, attention_grid
-from dinolite.viz.pca import pca_figure, pca_rgb
+from dinolite.viz.pca import pca_figure, pca_rgb, quantile_scaled
 from dinolite.viz.similarity import (
     OTHER,
     SAME,
@@ -20,6 +20,7 @@ from dinolite.viz.similarity import (
     similarity_figure,
     similarity_map,
 )
+from dinolite.viz.style import laid_over, largest, smooth
 
 
 def noise(*shape: int) -> Tensor:
@@ -34,6 +35,11 @@ def grid_of(figure: Figure, columns: int) -> list[list[Axes]]:
 
 def titles(figure: Figure, columns: int) -> list[list[str]]:
     return [[ax.get_title() for ax in row] for row in grid_of(figure, columns)]
+
+
+def row_names(figure: Figure, columns: int) -> list[str]:
+    """What stands at the left of each row."""
+    return ["".join(t.get_text() for t in row[0].texts) for row in grid_of(figure, columns)]
 
 
 def drawn(ax: Axes) -> np.ndarray:
@@ -84,17 +90,26 @@ def test_attention_refuses_what_is_not_there(
         attention_grid(attention(), grid, query)
 
 
-def test_attention_figure_has_picture_mean_and_heads_for_each_net() -> None:
-    image, nets = noise(3, 8, 12), {"trained": attention(), "untrained": attention()}
-    figure = attention_figure(image, nets, (2, 3), query=5)
-    heads = ["mean of heads", "head 0", "head 1"]
-    assert titles(figure, 4) == [["trained", *heads], ["untrained", *heads]]
-    for row, probabilities in zip(grid_of(figure, 4), nets.values(), strict=True):
+@pytest.mark.parametrize("query", [0, 5])
+def test_attention_figure_lays_mean_and_heads_over_the_photograph_on_one_scale(query: int) -> None:
+    """Of 9 tokens the patches begin at 3: token 5 is the third patch, in row 0 and column 2."""
+    image, nets = noise(3, 8, 12), {"untrained": attention(), "trained": attention()}
+    figure = attention_figure(image, nets, (2, 3), query, title="it looks there")
+    assert figure.get_suptitle() == "it looks there"
+    rows = [figure.axes[i : i + 4] for i in (0, 4)]
+    assert [ax.get_title() for ax in figure.axes[:8]] == [
+        *("", "mean of heads", "head 0", "head 1", "", "", "", "")
+    ]
+    assert [row[0].texts[0].get_text() for row in rows] == ["untrained", "trained"]
+    every = [p[:, query, 3:].view(2, 2, 3) for p in nets.values()]
+    vmax = largest([torch.cat([m.mean(dim=0, keepdim=True), m]) for m in every])
+    for row, maps in zip(rows, every, strict=True):
         assert_shows(row[0], image)
-        maps = probabilities[:, 5, 3:].view(2, 2, 3)
         for ax, values in zip(row[1:], [maps.mean(dim=0), *maps], strict=True):
-            np.testing.assert_allclose(drawn(ax), values.numpy(), rtol=1e-6)
-            assert ax.images[0].norm.vmin == 0  # no attention is dark in every panel
+            expected = laid_over(image, values, vmax).permute(1, 2, 0)
+            np.testing.assert_allclose(drawn(ax), expected.numpy(), rtol=1e-5)
+        frames = [p.get_xy() for p in row[0].patches if isinstance(p, Rectangle)]
+        assert frames == ([] if query == 0 else [(5.5, -2.5)])
 
 
 # --- similarity ---
@@ -128,29 +143,36 @@ def test_similarity_refuses_a_patch_outside(where: tuple[int, int, int]) -> None
         similarity_map(torch.randn(3, 5, 2, 4), row, column, picture)
 
 
-def test_similarity_figure_has_pictures_above_and_a_row_for_each_net() -> None:
+def test_similarity_figure_lays_each_net_over_the_photographs_on_one_scale() -> None:
+    """The scale ends at the 99 % quantile of all: of 100 values 0 to 99 that is 98.01."""
+    assert largest(torch.arange(100.0).view(2, 5, 10)) == pytest.approx(98.01, abs=1e-4)
+    assert largest(-torch.ones(1, 2, 2)) > 0  # nothing is alike
     images = noise(3, 3, 8, 16)
-    nets = {"trained": torch.randn(3, 5, 2, 4), "untrained": torch.randn(3, 6, 2, 4)}
-    figure = similarity_figure(images, nets, 1, 2)
-    assert titles(figure, 3) == [["", "", ""], ["trained", "", ""], ["untrained", "", ""]]
+    nets = {"untrained": torch.randn(3, 5, 2, 4), "trained": torch.randn(3, 6, 2, 4)}
+    figure = similarity_figure(images, nets, 1, 2, title="alike", picture=1)
+    assert figure.get_suptitle() == "alike"
+    assert row_names(figure, 3)[:3] == ["", "untrained", "trained"]
+    bar = figure.axes[-1]
+    assert bar.get_ylabel() == "cosine" and float(bar.get_yticklabels()[0].get_text()) == 0
     first, *rows = grid_of(figure, 3)
     for ax, image in zip(first, images, strict=True):
         assert_shows(ax, image)
-    for row, features in zip(rows, nets.values(), strict=True):
-        for ax, values in zip(row, similarity_map(features, 1, 2), strict=True):
-            np.testing.assert_allclose(drawn(ax), values.numpy(), rtol=1e-6)
-            assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (-1, 1)
+    every = [similarity_map(features, 1, 2, picture=1) for features in nets.values()]
+    for row, maps in zip(rows, every, strict=False):  # after them comes the bar of colours
+        for ax, image, values in zip(row, images, maps, strict=True):
+            expected = laid_over(image, values, largest(every)).permute(1, 2, 0)
+            np.testing.assert_allclose(drawn(ax), expected.numpy(), rtol=1e-5)
 
 
-def test_the_frame_is_around_the_chosen_patch_of_the_first_picture() -> None:
-    """Patches of 4 x 4 pixels: row 1 has pixels 4 to 7, column 2 pixels 8 to 11; the edges of a
-    pixel are half a pixel away from its middle."""
+def test_the_frame_is_around_the_chosen_patch_in_every_row() -> None:
+    """Patches of 4 x 4 pixels: row 1 has pixels 4 to 7, column 2 pixels 8 to 11; the frame is half
+    a patch away, the edges of a pixel half a pixel from its middle."""
     figure = similarity_figure(noise(2, 3, 8, 16), {"net": torch.randn(2, 5, 2, 4)}, 1, 2)
     frames = [[p for p in ax.patches if isinstance(p, Rectangle)] for ax in figure.axes]
-    assert [len(f) for f in frames] == [1, 0, 0, 0]
-    frame = frames[0][0]
-    assert frame.get_xy() == (7.5, 3.5) and (frame.get_width(), frame.get_height()) == (4, 4)
-    assert not frame.get_fill()
+    assert [len(f) for f in frames[:4]] == [1, 0, 1, 0]
+    for frame in (frames[0][0], frames[2][0]):
+        assert frame.get_xy() == (5.5, 1.5) and (frame.get_width(), frame.get_height()) == (8, 8)
+        assert not frame.get_fill()
 
 
 # --- PCA ---
@@ -162,15 +184,26 @@ def skewed(n: int = 2, D: int = 6, h: int = 3, w: int = 5) -> Tensor:
     return x + torch.randn(D, 1, 1)
 
 
-def test_colours_are_the_whitened_components_of_scikit_learn() -> None:
+def test_colours_are_the_components_of_scikit_learn_between_their_quantiles() -> None:
     x = skewed()
     rows = x.permute(0, 2, 3, 1).reshape(-1, 6).double().numpy()
-    z = PCA(3, whiten=True, svd_solver="full").fit_transform(rows)
+    z = PCA(3, svd_solver="full").fit_transform(rows)
     z = z * np.sign((z**3).mean(axis=0))  # the long tail of each is positive
+    low, high = np.quantile(z, [0.02, 0.98], axis=0)
     colours = pca_rgb(x)
     assert colours.shape == (2, 3, 3, 5) and colours.dtype == torch.float32
     ours = colours.permute(0, 2, 3, 1).reshape(-1, 3).numpy()
-    np.testing.assert_allclose(ours, 1 / (1 + np.exp(-2 * z)), atol=1e-5)
+    np.testing.assert_allclose(ours, ((z - low) / (high - low)).clip(0, 1), atol=1e-5)
+
+
+def test_columns_are_scaled_between_their_quantiles_by_hand() -> None:
+    """Of 0, 1, ... 100 the quantiles are 2 and 98; an odd one out does not change the others' scale
+    when it is not among the chosen."""
+    z = torch.cat([torch.arange(101.0), torch.tensor([9e9])])[:, None]
+    chosen = torch.arange(102) < 101
+    scaled = quantile_scaled(z, chosen)[:, 0]
+    assert scaled[[0, 2, 50, 98, 100, 101]].tolist() == pytest.approx([0, 0, 0.5, 1, 1, 1])
+    assert scaled[26].item() == pytest.approx(0.25)
 
 
 def test_colours_do_not_flip_with_the_features_or_turn_with_their_axes() -> None:
@@ -209,15 +242,17 @@ def test_too_few_patches_or_numbers_for_three_colours() -> None:
         pca_rgb(torch.randn(1, 2, 3, 5))
 
 
-def test_pca_figure_has_pictures_above_and_colours_for_each_net() -> None:
-    images, nets = noise(2, 3, 12, 20), {"trained": skewed(), "untrained": -skewed()}
-    figure = pca_figure(images, nets)
-    assert titles(figure, 2) == [["", ""], ["trained", ""], ["untrained", ""]]
+def test_pca_figure_has_photographs_above_and_smooth_colours_for_each_net() -> None:
+    images, nets = noise(2, 3, 12, 20), {"untrained": -skewed(), "trained": skewed()}
+    figure = pca_figure(images, nets, title="colours")
+    assert figure.get_suptitle() == "colours" and row_names(figure, 2) == [
+        *("", "untrained", "trained")
+    ]
     first, *rows = grid_of(figure, 2)
     for ax, image in zip(first, images, strict=True):
         assert_shows(ax, image)
     for row, features in zip(rows, nets.values(), strict=True):
-        for ax, colours in zip(row, pca_rgb(features), strict=True):
+        for ax, colours in zip(row, smooth(pca_rgb(features), (12, 20)), strict=True):
             np.testing.assert_allclose(drawn(ax), colours.permute(1, 2, 0).numpy(), rtol=1e-6)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dinolite.viz.film import film_colors
 from dinolite.viz.pca import pca_rgb
 from dinolite_course.figures.rows import rows_figure
 
@@ -51,42 +52,6 @@ def foreground_figure(
         rows[name] = component / 3
         rows[f"{name}, above 0"] = pca_rgb(features, component > 0)
     return rows_figure(rows, width=width)
-
-
-def whitened(patches: Float[Tensor, "n D h w"]) -> Float[Tensor, "N 3"]:
-    """The first three principal components of all patches, each over its standard deviation."""
-    x = patches.detach().cpu().double().permute(0, 2, 3, 1).flatten(0, 2)  # [N, D]
-    x = x - x.mean(dim=0)
-    z = x @ torch.linalg.svd(x, full_matrices=False)[2][:3].T
-    return z / z.std(dim=0).clamp(min=1e-12)
-
-
-def film_colors(
-    patches: Mapping[str, Float[Tensor, "n D h w"]],
-) -> dict[str, Float[Tensor, "n 3 h w"]]:
-    """Colours for every step, from a PCA of its own, that do not flip from step to step.
-
-    The axes of a PCA have no sign, and equally strong ones no order. So from the last step
-    backwards the three axes are turned (a rotation, mirrors allowed) to agree as well as possible
-    with those of the step after it: the orthogonal Procrustes problem. The turned components
-    still have variance 1 and no correlation; nothing is added that the step does not have.
-
-    Args:
-        patches: {"step 0": ..., "step 100": ...} in order of time, the same pictures in each.
-    """
-    colors: dict[str, Tensor] = {}
-    after: Tensor | None = None
-    for name, features in reversed(list(patches.items())):
-        n, _, h, w = features.shape
-        z = whitened(features)
-        if after is None:
-            z = z * torch.where((z**3).mean(dim=0) < 0, -1.0, 1.0)
-        else:
-            left, _, right = torch.linalg.svd(z.T @ after)
-            z = z @ (left @ right)
-        colors[name] = torch.sigmoid(2 * z).float().view(n, h, w, 3).permute(0, 3, 1, 2)
-        after = z
-    return dict(reversed(colors.items()))
 
 
 def film_figure(
