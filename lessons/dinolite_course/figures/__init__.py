@@ -21,6 +21,7 @@ from dinolite_course.figures.bars import (
     family_figure,
     held_figure,
     histogram_figure,
+    named_bars_figure,
     parameters_figure,
 )
 from dinolite_course.figures.circles import (

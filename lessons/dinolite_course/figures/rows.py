@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +17,18 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from dinolite.viz.similarity import OTHER, SAME
-from dinolite.viz.style import DIVERGING, HEAT, panels, show_image, show_map, style
+from dinolite.viz.similarity import frame_patch as frame_query
+from dinolite.viz.style import (
+    DIVERGING,
+    HEAT,
+    color_scale,
+    panels,
+    pictures_above,
+    show_image,
+    show_map,
+    show_over,
+    style,
+)
 
 Picture = Float[Tensor, "3 _ _"] | UInt8[Tensor, "3 _ _"]
 Panel = Picture | Float[Tensor, "_ _"]
@@ -36,7 +46,7 @@ SCALES: dict[str, tuple[str, float | None, float | None]] = {
 """Colours of maps: from -1 to 1 with white for 0; from 0 to each map's largest number; from each
 map's smallest to its largest; the same for all maps from the smallest to the largest of all."""
 WIDEST, CHOSEN = 2.0, "#D55E00"  # inches of a panel; the colour of a frame
-MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
+PLATE: dict[str, Any] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 2}
 HALO = [withStroke(linewidth=3.5, foreground="white")]
 CLASSES = "tab20"
 
@@ -108,30 +118,25 @@ def queries_figure(
     maps: Mapping[str, Float[Tensor, "n h w"]],
     patches: Sequence[Patch],
     title: str = "",
-    width: float = 9.0,
+    width: float = 8.0,
 ) -> Figure:
-    """Pictures, a patch framed in each; below, for every network a row of cosines with that patch,
-    smoothed to the picture's size. All maps have one scale, 0 to 1; the mean of each is written
-    above it.
+    """Photographs, a patch framed in each; below, for every network a row of cosines with that
+    patch over the photograph, all on one scale from 0 to 1, with the mean of each map.
 
     Args:
         maps: {"trained": cosines of each patch with the framed one, ...}.
-        patches: (row, column) of the framed patch of each picture, in the grid of the maps.
+        patches: (row, column) of the framed patch of each photograph, in the grid of the maps.
         title: the finding.
     """
-    size = images.shape[2:]
-    figure, axes = panels(1 + len(maps), len(images), width, size[0] / size[1])
-    for ax, image, patch in zip(axes[0], images, patches, strict=True):
-        show_image(ax, image)
-        frame_patch(ax, patch, next(iter(maps.values())).shape[1:])
-    for line, (name, row) in zip(axes[1:], maps.items(), strict=True):
-        smooth = F.interpolate(row[:, None].float(), size, mode="bilinear")[:, 0]
-        for ax, values, seen in zip(line, smooth, row, strict=True):
-            show_map(ax, values, f"mean {seen.mean():.2f}", HEAT, vmin=0, vmax=1)
-        line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, rotation=90, size=11, **MIDDLE)
-    below = {"location": "bottom", "shrink": 0.5, "aspect": 40, "label": "cosine"}
-    figure.colorbar(line[-1].images[0], ax=[ax for row in axes for ax in row], **below)
-    figure.suptitle(title, fontsize=11, weight="bold")
+    figure, axes = pictures_above(images, list(maps), width, title)
+    for ax, patch in zip(figure.axes, patches, strict=False):
+        frame_query(ax, patch, next(iter(maps.values())).shape[1:])
+    for line, row in zip(axes, maps.values(), strict=True):
+        for ax, image, values in zip(line, images, row, strict=True):
+            show_over(ax, image, values)
+            mean = f"mean {values.mean():.2f}"
+            ax.text(0.03, 0.97, mean, transform=ax.transAxes, va="top", bbox=PLATE)
+    color_scale(figure, [figure.axes], 1.0, "cosine")
     return figure
 
 
