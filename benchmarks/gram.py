@@ -1,9 +1,10 @@
 """Do patch features decay when the global loss pulls at them, and does Gram anchoring hold them?
 On purpose: from a good early backbone on, a second global loss asks every patch for the answer of
 its whole picture. Half way the run is copied, and goes on in three ways with the same crops:
-without Gram loss, with it, and with it on crops of twice the size for the Gram teacher.
+without Gram loss, with it, and with it on crops of twice the size for the Gram teacher. Before
+that, the snapshots of a run that nobody spoiled, also by segmentation without labels.
 
-    python -m benchmarks.gram [SEEDS]
+    python -m benchmarks.gram [SEEDS]     0: only the run that nobody spoiled
 
 DINOv3 Sec. 4.2, 4.3; what came out is in docs/gram.md.
 """
@@ -30,11 +31,14 @@ from dinolite.data.masking import SSLBatch
 from dinolite.eval.features import extract_features, extract_patches, preprocess
 from dinolite.eval.knn import knn_accuracy
 from dinolite.eval.segmentation import patch_labels, segmentation_probe
+from dinolite.models.pretrained import load
 from dinolite.train.ssl_meta_arch import SSLMetaArch, StudentOutput, TeacherOutput
 from dinolite.train.train import TrainState, make_state, train_step
 from dinolite_course.measures.collages import (
     auc_at_same_distance,
     make_collages,
+    make_uneven_collages,
+    miou_without_labels,
     patch_similarity_auc,
 )
 
@@ -43,6 +47,8 @@ PULL, GRAM, BEFORE, AFTER = 4.0, 10.0, 100, 100  # weights, steps
 CPU = torch.device("cpu")
 HOW: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
 COLUMNS = ["seed", "run", "steps", "k-NN", "AUC", "same distance", "mIoU", "to CLS", "to others"]
+STEPS = (500, 1000, 2000, 6000)  # of the snapshots
+GROUPED = 200  # collages for segmentation without labels
 
 
 def settings(seed: int) -> Config:
@@ -163,6 +169,27 @@ def one_seed(seed: int, judge: Judge, data: TensorPictures) -> Iterator[list[Any
     yield row("never pulled", runs[False])
 
 
+def undisturbed() -> Table:
+    """k-NN beside segmentation without labels, of collages whose tiles meet in the middle and of
+    those that meet anywhere, at steps of the run whose snapshots come with the course; with the
+    standard error of the latter."""
+    judge = Judge()
+    images, tiles = make_collages(GROUPED, "test", 22, 64)
+    middle = (images, tiles.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2))
+    anywhere = make_uneven_collages(GROUPED, "test", 22, 128, 8)
+    columns = ["step", *COLUMNS[3:7], "no labels, middle", "no labels, anywhere", "standard error"]
+    rows: list[list[Any]] = []
+    for step in STEPS:
+        net = load(f"dinolite_tiny_step{step:05d}")
+        found = [
+            100 * miou_without_labels(extract_patches(net, x, **HOW), y)
+            for x, y in (middle, anywhere)
+        ]
+        error = float(found[1].std() / GROUPED**0.5)
+        rows.append([step, *judge(net)[:4], *(float(x.mean()) for x in found), error])
+    return Table("a run that nobody spoiled", f"{GROUPED} collages of 128 px", columns, rows)
+
+
 def measure(seeds: int = 3) -> Table:
     """Every seed has its own heads, crops and order; all begin with the same backbone."""
     judge = Judge()
@@ -177,7 +204,9 @@ def measure(seeds: int = 3) -> Table:
 
 
 def main(seeds: Annotated[int, typer.Argument(help="how many")] = 3) -> None:
-    print_table(measure(seeds))
+    print_table(undisturbed())
+    if seeds:
+        print_table(measure(seeds))
 
 
 if __name__ == "__main__":

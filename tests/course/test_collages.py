@@ -17,6 +17,8 @@ from dinolite_course.measures.collages import (
     auc_at_same_distance,
     collage_scores,
     make_collages,
+    make_uneven_collages,
+    miou_without_labels,
     patch_similarity_auc,
 )
 
@@ -33,6 +35,36 @@ def test_a_collage_has_four_photographs_in_their_places() -> None:
             tile = image[:, 24 * i : 24 * i + 24, 24 * j : 24 * j + 24]
             same = (windows == tile).flatten(1).all(1)
             assert (photographs[same] == four[i, j]).all() and same.any()
+
+
+def test_uneven_collages_meet_in_the_middle_half() -> None:
+    images, tiles = make_uneven_collages(6, "test", 8, 32, 4)
+    whole, _ = make_collages(6, "test", 8, 32)
+    assert images.shape == (6, 3, 32, 32) and tiles.shape == (6, 8, 8)
+    cuts = set()
+    for image, full, tile in zip(images, whole, tiles, strict=True):
+        down, right = int((tile[:, 0] == 0).sum()), int((tile[0] == 0).sum())
+        assert 2 <= down <= 6 and 2 <= right <= 6
+        cuts.add((down, right))
+        a, b = 4 * down, 4 * right  # pixels: each part comes from its own window, in its place
+        assert torch.equal(image[:, :a, :b], full[:, :a, :b])
+        assert torch.equal(image[:, :a, b:], full[:, :a, 32 + b :])
+        assert torch.equal(image[:, a:, :b], full[:, 32 + a :, :b])
+        assert torch.equal(image[:, a:, b:], full[:, 32 + a :, 32 + b :])
+        assert tile[down, 0] == 2 and tile[0, right] == 1 and tile[down, right] == 3
+    assert len(cuts) > 1
+    with pytest.raises(ValueError, match="side=30"):
+        make_uneven_collages(1, "test", 8, 30, 4)
+
+
+def test_groups_and_tiles_are_matched_as_well_as_they_can_be() -> None:
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])  # lengths do not count
+    tiles = torch.tensor([[[0, 0], [1, 1]]]).expand(2, -1, -1)
+    known = torch.stack([b, b, a, a]).T.reshape(1, 2, 2, 2)
+    # One patch and three: 1/2 of tile 0 (two patches, one found) and 2/3 of tile 1.
+    half = torch.stack([a, b, b, b]).T.reshape(1, 2, 2, 2)
+    found = miou_without_labels(torch.cat([known, half]), tiles)
+    torch.testing.assert_close(found, torch.tensor([1, (1 / 2 + 2 / 3) / 2]))
 
 
 def test_no_collages_are_none() -> None:

@@ -21,11 +21,13 @@ from dinolite_course.figures.bars import (
     family_figure,
     held_figure,
     histogram_figure,
+    named_bars_figure,
     parameters_figure,
 )
 from dinolite_course.figures.circles import (
     circle_figure,
     even_prototypes,
+    gram_circles_figure,
     prototype_colors,
     prototypes_figure,
     sphere_figure,
@@ -71,6 +73,7 @@ from dinolite_course.figures.rows import (
     correspondences_figure,
     in_colors,
     neighbours_figure,
+    queries_figure,
     rows_figure,
     votes_figure,
 )

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.viz.style import COLORS
+from dinolite.viz.style import COLORS, ROLES
 from dinolite_course.figures.lines import plots
 
 FEW = 10  # as many bars still get a number each
@@ -49,6 +49,33 @@ def bars_figure(
                 ax.set_xticks(range(start, start + len(values)))
             if len(group) > 1:
                 ax.legend(fontsize=8)
+    return figure
+
+
+def named_bars_figure(
+    panels: Mapping[str, Mapping[str, float]],
+    limits: Mapping[str, tuple[float, float]],
+    title: str = "",
+    digits: int = 1,
+) -> Figure:
+    """A horizontal bar with its number for each name, from above to below; a panel per quantity,
+    {"k-NN (%)": {"untrained": 17.5, "trained": 56.0}, ...}, all with the same names.
+
+    Args:
+        limits: both ends of each quantity's axis, chance and perfect for instance.
+        title: the finding.
+    """
+    names = list(next(iter(panels.values())))
+    with plots(len(panels), (9, 0.32 * len(names) + 1.0), sharey=True) as (figure, axes):
+        for ax, (quantity, bars) in zip(axes, panels.items(), strict=True):
+            low, high = limits[quantity]
+            colors = [ROLES.get(name, COLORS[0]) for name in names]
+            drawn = ax.barh(names, [bars[n] - low for n in names], left=low, color=colors)
+            ax.bar_label(drawn, [f"{bars[n]:.{digits}f}" for n in names], padding=3)
+            ax.set(title=quantity, xlim=(low, high), xticks=(low, high))
+            ax.grid(axis="y", visible=False)
+        axes[0].invert_yaxis()
+        figure.suptitle(title, fontsize=12, fontweight="bold")
     return figure
 
 

@@ -4,7 +4,7 @@ answers every point is painted.
 DINO App. C describes the head that holds prototypes; the official code draws nothing of the kind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dinolite.viz.style import COLORS, style
+from dinolite.viz.style import COLORS, DIVERGING, show_map, style
 from dinolite_course.figures.lines import plots
 
 MANY = 6  # more points have no letters, more prototypes no numbers; then colours come again
@@ -51,6 +51,47 @@ def circle_figure(
             for tail, tip in zip(xy.tolist(), (xy + ways).tolist(), strict=True):
                 draw_arrow(ax, tail, tip, COLORS[1], shrink)
     return figure
+
+
+def gram_circles_figure(
+    stages: Mapping[str, Float[Tensor, "N 2"]],
+    parts: Int64[Tensor, " N"],
+    cls: Float[Tensor, "2"],
+    names: Sequence[str],
+    title: str = "",
+) -> Figure:
+    """Patches as dots on the circle, coloured by their part, CLS as an arrow; below each circle the
+    cosines of all pairs (the Gram matrix), all on one scale from -1 to 1.
+
+    Args:
+        stages: {"early": patches of length 1, ...}, sorted by part, so that a part is a block.
+        parts: the number of each patch's part, an index into `names`.
+        title: the finding.
+    """
+    count = len(stages)
+    middles = [float((parts == i).nonzero().float().mean()) for i in range(len(names))]
+    with style():
+        figure = plt.figure(figsize=(9, 9 / max(3, count) * 1.75 + 0.4), layout="constrained")
+        axes = figure.subplots(2, count, squeeze=False, height_ratios=(1, 0.66))
+        for (ax, below), (name, points) in zip(axes.T, stages.items(), strict=True):
+            draw_disc(ax, name, 1.12)
+            draw_arrow(ax, (0, 0), (0.93 * cls).tolist(), "black")
+            ax.text(*(0.5 * cls).tolist(), "CLS ", weight="bold", va="bottom", ha="right")
+            xy = points.detach().cpu().float()
+            draw_dots(ax, xy, [COLORS[i] for i in parts.tolist()])
+            show_map(below, xy @ xy.T, "", DIVERGING, vmin=-1, vmax=1)
+            below.set(xticks=middles, xticklabels=names, yticks=middles, yticklabels=names)
+            below.tick_params(length=0)
+            below.grid(visible=False)
+        axes[1][0].set_ylabel("cosine of each pair")
+        figure.colorbar(axes[1][-1].images[0], ax=list(axes[1]), shrink=0.9, ticks=(-1, 0, 1))
+        figure.suptitle(title, fontsize=11, weight="bold")
+    return figure
+
+
+def draw_dots(ax: Axes, xy: Tensor, colors: Sequence[str]) -> None:
+    """Large dots with a white rim, so that those that lie close together can be told apart."""
+    ax.scatter(xy[:, 0].numpy(), xy[:, 1].numpy(), s=75, c=colors, edgecolors="white", zorder=3)
 
 
 def draw_disc(ax: Axes, title: str, edge: float) -> None:

@@ -5,7 +5,7 @@ DINOv3 Fig. 3, 6 and 10 are of this form; the official code draws none.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
@@ -18,7 +18,18 @@ from torch import Tensor
 
 from dinolite.data.picture_checks import check_layout
 from dinolite.viz.similarity import OTHER, SAME, frame_panel
-from dinolite.viz.style import DIVERGING, HEAT, panels, show_image, show_map, style
+from dinolite.viz.similarity import frame_patch as frame_query
+from dinolite.viz.style import (
+    DIVERGING,
+    HEAT,
+    color_scale,
+    panels,
+    pictures_above,
+    show_image,
+    show_map,
+    show_over,
+    style,
+)
 
 Picture = Float[Tensor, "3 _ _"] | UInt8[Tensor, "3 _ _"]
 Panel = Picture | Float[Tensor, "_ _"]
@@ -36,6 +47,7 @@ SCALES: dict[str, tuple[str, float | None, float | None]] = {
 """Colours of maps: from -1 to 1 with white for 0; from 0 to each map's largest number; from each
 map's smallest to its largest; the same for all maps from the smallest to the largest of all."""
 WIDEST, CHOSEN = 2.0, "#D55E00"  # inches of a panel; the colour of a frame
+PLATE: dict[str, Any] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 2}
 HALO = [withStroke(linewidth=3.5, foreground="white")]
 CLASSES = "tab20"
 
@@ -99,6 +111,33 @@ def rows_figure(
             grid = next((p.shape for p in near if p.ndim == 2), None)
             if place and grid:
                 frame_patch(axes[r][c], (int(place[0] * grid[0]), int(place[1] * grid[1])), grid)
+    return figure
+
+
+def queries_figure(
+    images: UInt8[Tensor, "n 3 H W"],
+    maps: Mapping[str, Float[Tensor, "n h w"]],
+    patches: Sequence[Patch],
+    title: str = "",
+    width: float = 8.0,
+) -> Figure:
+    """Photographs, a patch framed in each; below, for every network a row of cosines with that
+    patch over the photograph, all on one scale from 0 to 1, with the mean of each map.
+
+    Args:
+        maps: {"trained": cosines of each patch with the framed one, ...}.
+        patches: (row, column) of the framed patch of each photograph, in the grid of the maps.
+        title: the finding.
+    """
+    figure, axes = pictures_above(images, list(maps), title, width)
+    for ax, patch in zip(figure.axes, patches, strict=False):
+        frame_query(ax, patch, next(iter(maps.values())).shape[1:])
+    for line, row in zip(axes, maps.values(), strict=True):
+        for ax, image, values in zip(line, images, row, strict=True):
+            show_over(ax, image, values)
+            mean = f"mean {values.mean():.2f}"
+            ax.text(0.03, 0.97, mean, transform=ax.transAxes, va="top", bbox=PLATE)
+    color_scale(figure, [figure.axes], 1.0, "cosine")
     return figure
 
 

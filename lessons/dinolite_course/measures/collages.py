@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
@@ -44,6 +46,52 @@ def make_collages(
     chosen = order[new & (new.cumsum(1) <= 4)].view(n, 2, 2)
     tiles = windows[chosen]  # [n, 2, 2, 3, tile, tile]
     return tiles.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3), labels[chosen]
+
+
+def make_uneven_collages(
+    n: int, split: str, seed: int, side: int, patch_size: int
+) -> tuple[UInt8[Tensor, "n 3 S S"], Int64[Tensor, "n h w"]]:
+    """n collages of `side` x `side` pixels whose four windows meet at a random patch of the middle
+    half, so that no patch knows by its place alone in which it lies; and the number of the window,
+    0 to 3, of each patch.
+
+    Raises:
+        ValueError: as `make_collages`; `side` is no multiple of `patch_size`.
+    """
+    if side % patch_size:
+        raise ValueError(f"side={side} must be a multiple of patch_size={patch_size}")
+    images, _ = make_collages(n, split, seed, side)  # four whole windows each
+    windows = images.unflatten(2, (2, side)).unflatten(4, (2, side))  # [n, 3, 2, S, 2, S]
+    count = side // patch_size
+    generator = torch.Generator().manual_seed(seed + 1)
+    cut = torch.randint(count // 4, 3 * count // 4 + 1, (n, 2), generator=generator)
+    row, column = ((torch.arange(count) >= cut[:, i, None]).long() for i in (0, 1))  # [n, count]
+    tiles = 2 * row[:, :, None] + column[:, None, :]  # [n, h, w]
+    pixels = tiles.repeat_interleave(patch_size, dim=1).repeat_interleave(patch_size, dim=2)
+    full = torch.zeros_like(windows[:, :, 0, :, 0])
+    for i in range(4):
+        here = (pixels == i)[:, None]
+        full = torch.where(here, windows[:, :, i // 2, :, i % 2], full)
+    return full, tiles
+
+
+def miou_without_labels(
+    features: Float[Tensor, "n D h w"], tiles: Int64[Tensor, "n h w"], seed: int = 0
+) -> Float[Tensor, " n"]:
+    """Segmentation that learns from no label: the patches of each picture, of length 1, in as many
+    groups as it has tiles (k-means); the mean IoU, 0 to 1, of groups and tiles, matched as well as
+    they can be. Near patches are alike: patches that are nothing but their row and column are all
+    right where tiles are quarters of the picture, and far from nothing elsewhere."""
+    values = []
+    for x, tile in zip(F.normalize(features.double(), dim=1), tiles.flatten(1), strict=True):
+        k = int(tile.max()) + 1
+        means = KMeans(k, n_init=4, random_state=seed)
+        group = torch.from_numpy(means.fit_predict(x.flatten(1).T.numpy())).long()
+        both = torch.bincount(k * group + tile, minlength=k * k).view(k, k).double()
+        iou = both / (both.sum(0) + both.sum(1, keepdim=True) - both)  # [groups, tiles]
+        matched = linear_sum_assignment(-iou.numpy())
+        values.append(iou[matched].mean())
+    return torch.stack(values).float()
 
 
 class CollageResult(NamedTuple):

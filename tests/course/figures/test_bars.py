@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 
-from dinolite.viz.style import COLORS
+from dinolite.viz.style import COLORS, ROLES, png_bytes
 from dinolite_course.figures.bars import (
     GIB,
     bars_figure,
@@ -15,6 +15,7 @@ from dinolite_course.figures.bars import (
     family_figure,
     held_figure,
     histogram_figure,
+    named_bars_figure,
     parameters_figure,
 )
 
@@ -119,3 +120,21 @@ def test_rooms_and_memory_of_a_budget() -> None:
     assert [(b.get_x(), b.get_width()) for b in bars(right)] == [(0, 2), (0, 1), (2, 1), (1, 1)]
     assert [t.get_text() for t in right.texts] == [" 3.0", " 2.0"]
     assert np.asarray(right.lines[0].get_xdata())[0] == 80
+
+
+def test_named_bars_start_at_the_low_end_and_say_their_numbers() -> None:
+    found = {
+        "AUC (%)": {"untrained": 60.0, "late": 75.0},
+        "k-NN (%)": {"untrained": 20, "late": 55},
+    }
+    limits = {"AUC (%)": (50, 100), "k-NN (%)": (0, 100)}
+    figure = named_bars_figure(found, limits, "the finding")
+    left, right = figure.axes
+    assert figure.get_suptitle() == "the finding" and left.get_title() == "AUC (%)"
+    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in left.patches]
+    assert spans == [(50, 60), (50, 75)] and left.get_xlim() == (50, 100)
+    assert [bar.get_width() for bar in right.patches] == [20, 55]
+    assert [t.get_text() for t in left.texts] == ["60.0", "75.0"]
+    assert left.yaxis_inverted()  # the first name stands above
+    assert to_hex(left.patches[0].get_facecolor()).upper() == ROLES["untrained"]
+    assert png_bytes(figure)

@@ -15,6 +15,7 @@ from dinolite_course.figures.circles import (
     circle_figure,
     even_prototypes,
     flat,
+    gram_circles_figure,
     prototype_colors,
     prototypes_figure,
     sphere_figure,
@@ -45,6 +46,32 @@ def test_groups_have_colours_and_many_points_no_letters() -> None:
     colours = np.asarray(ax.collections[0].get_facecolor())
     assert not ax.texts and len(np.unique(colours, axis=0)) == 4
     assert_allclose(colours[:4], colours[4:])
+    assert png_bytes(figure)
+
+
+def test_patches_on_a_circle_and_the_cosines_of_their_pairs() -> None:
+    parts = torch.tensor([0, 0, 1, 1])
+    turned = SQUARE.roll(1, 0)  # by a quarter of a turn: other places, the same cosines
+    stages = {"early": SQUARE, "turned": turned}
+    figure = gram_circles_figure(stages, parts, SQUARE[3], ["sky", "wall"], "the finding")
+    assert figure.get_suptitle() == "the finding"
+    circles, tables = figure.axes[:2], figure.axes[2:4]
+    assert [ax.get_title() for ax in circles] == ["early", "turned"]
+    for ax, points in zip(circles, (SQUARE, turned), strict=True):
+        [dots] = ax.collections
+        assert_allclose(np.asarray(dots.get_offsets()), points.numpy())
+        expected = [to_rgb(COLORS[i]) for i in (0, 0, 1, 1)]
+        assert_allclose(np.asarray(dots.get_facecolor())[:, :3], expected)
+        [arrow] = [t for t in ax.texts if isinstance(t, Annotation)]
+        tip = np.asarray(arrow.xy)
+        assert_allclose(tip / np.linalg.norm(tip), [0, -1], atol=1e-6)
+    pairs = [[1, 0, -1, 0], [0, 1, 0, -1], [-1, 0, 1, 0], [0, -1, 0, 1]]  # 90 degrees each
+    for ax in tables:
+        [image] = ax.images
+        assert_allclose(np.asarray(image.get_array()), pairs, atol=1e-6)
+        assert image.get_clim() == (-1, 1)
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["sky", "wall"]
+        assert_allclose(ax.get_xticks(), [0.5, 2.5])  # the middles of the two blocks
     assert png_bytes(figure)
 
 

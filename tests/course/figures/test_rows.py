@@ -9,12 +9,14 @@ from matplotlib.patches import ConnectionPatch
 from numpy.testing import assert_allclose
 
 from dinolite.viz.similarity import OTHER, SAME
+from dinolite.viz.style import laid_over
 from dinolite_course.figures.rows import (
     Vote,
     compare_figure,
     correspondences_figure,
     in_colors,
     neighbours_figure,
+    queries_figure,
     rows_figure,
     votes_figure,
 )
@@ -169,3 +171,17 @@ def test_two_pictures_without_a_label_are_not_of_the_same_class() -> None:
         {"net": torch.tensor([[0]])},
     )
     assert frame_colour(figure.axes[1]) == OTHER.lower()
+
+
+def test_cosines_with_a_patch_of_each_photograph_on_one_scale() -> None:
+    images = torch.full((2, 3, 16, 16), 100, dtype=torch.uint8)
+    near, far = torch.tensor([[1.0, 0.5], [0.0, 0.1]]), torch.zeros(2, 2)
+    maps = {"early": torch.stack([near, far]), "late": torch.stack([far, near])}
+    figure = queries_figure(images, maps, [(0, 0), (1, 1)], "the finding")
+    first, second, *below = figure.axes[:6]
+    assert figure.get_suptitle() == "the finding"
+    assert len(first.patches) == len(second.patches) == 1 and not below[0].patches
+    for ax, values in zip(below, (near, far, far, near), strict=True):
+        assert_allclose(drawn(ax), laid_over(images[0], values).permute(1, 2, 0), atol=1e-6)
+    means = [t.get_text() for ax in below for t in ax.texts if "mean" in t.get_text()]
+    assert means == ["mean 0.40", "mean 0.00", "mean 0.00", "mean 0.40"]
