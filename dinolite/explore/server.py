@@ -123,7 +123,7 @@ async def compute_ahead(gallery: Gallery, worker: Executor) -> None:
     work += [partial(gallery.ask, Question(weights=n, view=v)) for v in views for n in names]
     for task in work:
         start = time.monotonic()
-        with suppress(ValueError, KeyError):  # unreadable, or gone: who asks for it is told
+        with suppress(Exception):  # unreadable, gone, too large: who asks for it is told
             await asyncio.get_running_loop().run_in_executor(worker, task)
         if time.monotonic() - start > PORTION:
             return
