@@ -37,8 +37,7 @@ def patch_explorer(
     side: int = SIDE,
     width: int = 900,
 ) -> Explorer:
-    """Controls over rows of pictures: as they are, then as each source sees them: raw pixels, the
-    net untrained, the net trained.
+    """Controls over rows of pictures: as they are; then as raw pixels, a net untrained, trained.
 
     Blue frame: the chosen patch; white: the most like it in each picture, to the last source.
     An own picture may be loaded: at most 8 MB, kept in memory only.
