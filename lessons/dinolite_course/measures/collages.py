@@ -11,8 +11,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
@@ -82,6 +80,9 @@ def miou_without_labels(
     groups as it has tiles (k-means); the mean IoU, 0 to 1, of groups and tiles, matched as well as
     they can be. Near patches are alike: patches that are nothing but their row and column are all
     right where tiles are quarters of the picture, and far from nothing elsewhere."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.cluster import KMeans
+
     values = []
     for x, tile in zip(F.normalize(features.double(), dim=1), tiles.flatten(1), strict=True):
         k = int(tile.max()) + 1
