@@ -111,6 +111,7 @@ async def compute_ahead(gallery: Gallery, worker: Executor) -> None:
     numbers, names = range(len(gallery.pictures)), list(gallery.sources)
     views: tuple[View, View] = ("groups", "PCA")
     work: list[Callable[[], Any]] = []
+    last: list[Callable[[], Any]] = []
     for name in names:
         work += [partial(gallery.layer, Question(weights=name), p) for p in gallery.pictures]
     for name, source in gallery.sources.items():
@@ -120,7 +121,7 @@ async def compute_ahead(gallery: Gallery, worker: Executor) -> None:
         for step in source.steps:
             question = Question(weights=name, step=step)
             work += [partial(gallery.layer, question, p) for p in gallery.pictures]
-    last = [partial(gallery.ask, Question(weights=n, view=v)) for v in views for n in names]
+    last += [partial(gallery.ask, Question(weights=n, view=v)) for v in views for n in names]
 
     def seconds(task: Callable[[], Any]) -> float:
         start = time.thread_time()  # not of other programs
