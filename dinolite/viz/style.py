@@ -260,7 +260,7 @@ def png_bytes(figure: Figure, dpi: int = 100, colors: int | None = None) -> byte
         return buffer.getvalue()
     drawn, packed = Image.open(buffer).convert("RGB"), io.BytesIO()
     kept = [round(255 * x) for color in ROLES.values() for x in to_rgb(color)]  # small, but seen
-    found = drawn.quantize(colors - len(ROLES), Image.Quantize.MEDIANCUT, kmeans=2).getpalette()
+    found = drawn.quantize(colors - len(ROLES), Image.Quantize.MEDIANCUT).getpalette()
     palette = Image.new("P", (1, 1))
     palette.putpalette([*(found or [])[: 3 * (colors - len(ROLES))], *kept])
     packing = drawn.quantize(palette=palette, dither=Image.Dither.NONE)
