@@ -208,9 +208,10 @@ def test_noise_is_packed_too_and_the_colour_of_a_query_is_kept() -> None:
     figure, [[ax]] = panels(1, 1, width=2.0)
     show_image(ax, torch.rand(3, 200, 200, generator=generator()))
     ax.add_patch(Rectangle((90, 90), 12, 12, color=ROLES["query"]))
-    with Image.open(io.BytesIO(png_bytes(figure, colors=32))) as packed:
-        middle = packed.convert("RGB").getpixel((95, 118))
-    assert middle == tuple(round(255 * x) for x in to_rgb(ROLES["query"]))
+    with Image.open(io.BytesIO(png_bytes(figure, colors=64))) as packed:
+        found = {color: n for n, color in packed.convert("RGB").getcolors() or ()}
+    query = tuple(round(255 * x) for x in to_rgb(ROLES["query"]))
+    assert found.get(query, 0) > 80  # of about 11 x 11 dots
 
 
 def test_roles_and_groups_have_colours_of_their_own() -> None:
