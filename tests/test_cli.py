@@ -59,7 +59,7 @@ def test_train_leaves_a_table_and_a_report(finished: tuple[Path, str]) -> None:
     ]
     assert all(0 <= row[k] <= 100 for row in rows for k in ("pixels", "untrained", "trained"))
     page = (run / "report.html").read_text()
-    assert page.count("<img alt=") == 5 and "folder" not in page.split("<table>")[0].lower()
+    assert page.count("<img alt=") == 6 and "folder" not in page.split("<table>")[0].lower()
 
 
 @pytest.mark.slow

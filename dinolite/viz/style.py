@@ -39,6 +39,7 @@ GROUPS = (
 )
 """The colour of each group of patches, of the largest first."""
 BRIGHT = 0.99  # quantile of maps at the bright end of their scale
+GREYS = 32  # of the colours of a packed file
 DPI = 160  # of every figure that is written to a file
 LEFT = 0.3  # inches for the names of rows
 LIKE = "inferno"  # maps over a photograph: black is nothing, bright is much
@@ -249,8 +250,8 @@ def name_row(ax: Axes, name: str) -> None:
 def png_bytes(figure: Figure, dpi: int = 100, colors: int | None = None) -> bytes:
     """The figure as a PNG without dates or versions in it; pyplot then forgets the figure.
 
-    `colors`: at most so many (16 to 256): those of `ROLES`, the others chosen for the picture; a
-    third to a half of the bytes.
+    `colors`: at most so many (64 to 256): those of `ROLES`, greys, the others chosen for the
+    picture; a third to a half of the bytes.
     """
     buffer = io.BytesIO()
     with style():  # ticks and their labels are made only now
@@ -260,9 +261,11 @@ def png_bytes(figure: Figure, dpi: int = 100, colors: int | None = None) -> byte
         return buffer.getvalue()
     drawn, packed = Image.open(buffer).convert("RGB"), io.BytesIO()
     kept = [round(255 * x) for color in ROLES.values() for x in to_rgb(color)]  # small, but seen
-    found = drawn.quantize(colors - len(ROLES), Image.Quantize.MEDIANCUT, kmeans=2).getpalette()
+    kept += [round(255 * i / (GREYS - 1)) for i in range(GREYS) for _ in "rgb"]  # without a tint
+    free = colors - len(kept) // 3
+    found = drawn.quantize(free, Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*(found or [])[: 3 * (colors - len(ROLES))], *kept])
+    palette.putpalette([*found[: 3 * free], *kept])
     packing = drawn.quantize(palette=palette, dither=Image.Dither.NONE)
     packing.save(packed, "PNG", optimize=True)
     return packed.getvalue()

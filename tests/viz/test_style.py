@@ -12,6 +12,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from dinolite.viz import style as style_module
@@ -29,6 +30,7 @@ from dinolite.viz.style import (
     laid_over,
     panels,
     png_bytes,
+    show_image,
     show_map,
     smooth,
     style,
@@ -199,6 +201,17 @@ def test_a_png_of_few_colours_is_the_same_picture_in_fewer_bytes() -> None:
         difference = np.asarray(a.convert("RGB"), int) - np.asarray(b.convert("RGB"), int)
         assert np.abs(difference).mean() < 5
     assert len(packed) < len(whole)
+
+
+def test_noise_is_packed_too_and_the_colour_of_a_query_is_kept() -> None:
+    """A palette that is fitted again and again may never settle; a small frame must stay seen."""
+    figure, [[ax]] = panels(1, 1, width=2.0)
+    show_image(ax, torch.rand(3, 200, 200, generator=generator()))
+    ax.add_patch(Rectangle((90, 90), 12, 12, color=ROLES["query"]))
+    with Image.open(io.BytesIO(png_bytes(figure, colors=64))) as packed:
+        found = {color: n for n, color in packed.convert("RGB").getcolors() or ()}
+    query = tuple(round(255 * x) for x in to_rgb(ROLES["query"]))
+    assert found.get(query, 0) > 80  # of about 11 x 11 dots
 
 
 def test_roles_and_groups_have_colours_of_their_own() -> None:
