@@ -47,7 +47,7 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-LARGE = 120_000  # bytes of a picture
+LARGE = 80_000  # bytes of a picture
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KERNEL_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",

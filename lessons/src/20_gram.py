@@ -386,7 +386,8 @@ print(f"AUC at step 2000 {two['AUC (%)']:.2f}, at 6000 {six['AUC (%)']:.2f}")
 # > found none. A tiny net on sixteen photographs does not repeat what a million
 # > iterations do to 7 billion weights. So this lesson shows how Gram *works*. That
 # > it mends a segmentation, you have to believe the paper.
-#
+
+# %% [markdown]
 # ## On purpose: let the picture pull at its patches
 #
 # The paper suspects that the global loss wins over the local one. So let us build
@@ -550,7 +551,7 @@ like = {
     if name != "pulled, Gram, larger"
 }
 title = "Pulled, everything is alike; with Gram, fur is fur again"
-viz.queries_figure(whole, like, list(PLACES.values()), title, width=7)
+viz.queries_figure(whole, like, list(PLACES.values()), title, width=6.6)
 plt.show()
 
 # %% [markdown]

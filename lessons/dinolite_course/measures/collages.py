@@ -85,10 +85,11 @@ def miou_without_labels(
 
     values = []
     for x, tile in zip(F.normalize(features.double(), dim=1), tiles.flatten(1), strict=True):
-        k = int(tile.max()) + 1
+        known, number = tile.unique(return_inverse=True)  # numbers of tiles, whatever they are
+        k = len(known)
         means = KMeans(k, n_init=4, random_state=seed)
         group = torch.from_numpy(means.fit_predict(x.flatten(1).T.numpy())).long()
-        both = torch.bincount(k * group + tile, minlength=k * k).view(k, k).double()
+        both = torch.bincount(k * group + number, minlength=k * k).view(k, k).double()
         iou = both / (both.sum(0) + both.sum(1, keepdim=True) - both)  # [groups, tiles]
         matched = linear_sum_assignment(-iou.numpy())
         values.append(iou[matched].mean())
