@@ -341,7 +341,7 @@ def short(module: Any, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
 def small_gram(monkeypatch: pytest.MonkeyPatch, desk: Path) -> None:
     from benchmarks import gram
 
-    few(gram, monkeypatch, "make_windows", "make_collages")
+    few(gram, monkeypatch, "make_windows", "make_collages", "make_uneven_collages")
     short(gram, monkeypatch, "optim.lr={peak=1e-3}", "train.batch_size_per_gpu=4")
     monkeypatch.setattr(gram, "BEFORE", 1)
     monkeypatch.setattr(gram, "AFTER", 1)

@@ -65,6 +65,8 @@ def test_groups_and_tiles_are_matched_as_well_as_they_can_be() -> None:
     half = torch.stack([a, b, b, b]).T.reshape(1, 2, 2, 2)
     found = miou_without_labels(torch.cat([known, half]), tiles)
     torch.testing.assert_close(found, torch.tensor([1, (1 / 2 + 2 / 3) / 2]))
+    again = miou_without_labels(torch.cat([known, half]), 3 * tiles + 2)  # numbers are names
+    torch.testing.assert_close(again, found)
 
 
 def test_no_collages_are_none() -> None:

@@ -1,12 +1,16 @@
 """The lessons keep their promises: budgets, shape, honest outputs, a notebook for each source; the
 map and the page of troubles lead to what is there. `pytest --nbval` runs them."""
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from tools import lessons
 from tools.lesson_map import lesson_map
@@ -69,3 +73,15 @@ def test_every_place_that_helps_with_a_trouble_exists() -> None:
 def test_the_questions_asked_most_are_answered() -> None:
     first_table = TROUBLES.split("## The loss")[0]
     assert all(words in first_table for words in ASKED)
+
+
+@pytest.mark.parametrize(("side", "mode"), [(8, "RGB"), (300, "P")])
+def test_large_pictures_are_stored_with_a_palette(side: int, mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    raw = io.BytesIO()
+    Image.fromarray(noise).save(raw, "PNG")
+    small = lessons.packed(base64.b64encode(raw.getvalue()).decode())
+    stored = Image.open(io.BytesIO(base64.b64decode(small)))
+    assert stored.mode == mode and stored.size == (side, side)
+    error = np.abs(np.asarray(stored.convert("RGB")).astype(int) - noise)
+    assert error.mean() < (1 if mode == "RGB" else 32)  # 256 colours of 16 million

@@ -76,13 +76,16 @@ def gram_circles_figure(
         for (ax, below), (name, points) in zip(axes.T, stages.items(), strict=True):
             draw_disc(ax, name, 1.12)
             draw_arrow(ax, (0, 0), (0.93 * cls).tolist(), "black")
-            ax.text(*(0.5 * cls).tolist(), "CLS ", weight="bold", va="bottom", ha="right")
+            beside = 0.5 * cls + 0.12 * torch.stack([-cls[1], cls[0]])
+            ax.text(*beside.tolist(), "CLS", weight="bold", va="center", ha="center")
             xy = points.detach().cpu().float()
             draw_dots(ax, xy, [COLORS[i] for i in parts.tolist()])
             show_map(below, xy @ xy.T, "", DIVERGING, vmin=-1, vmax=1)
             below.set(xticks=middles, xticklabels=names, yticks=middles, yticklabels=names)
             below.tick_params(length=0)
             below.grid(visible=False)
+            for i, label in enumerate(below.get_yticklabels()):  # what the dots' colours mean
+                label.set(color=COLORS[i], weight="bold")
         axes[1][0].set_ylabel("cosine of each pair")
         figure.colorbar(axes[1][-1].images[0], ax=list(axes[1]), shrink=0.9, ticks=(-1, 0, 1))
         figure.suptitle(title, fontsize=11, weight="bold")

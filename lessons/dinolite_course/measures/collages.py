@@ -11,8 +11,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from dinolite.data.demo_pictures.photographs import CLASSES, make_windows
@@ -82,12 +80,16 @@ def miou_without_labels(
     groups as it has tiles (k-means); the mean IoU, 0 to 1, of groups and tiles, matched as well as
     they can be. Near patches are alike: patches that are nothing but their row and column are all
     right where tiles are quarters of the picture, and far from nothing elsewhere."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.cluster import KMeans
+
     values = []
     for x, tile in zip(F.normalize(features.double(), dim=1), tiles.flatten(1), strict=True):
-        k = int(tile.max()) + 1
+        known, number = tile.unique(return_inverse=True)  # numbers of tiles, whatever they are
+        k = len(known)
         means = KMeans(k, n_init=4, random_state=seed)
         group = torch.from_numpy(means.fit_predict(x.flatten(1).T.numpy())).long()
-        both = torch.bincount(k * group + tile, minlength=k * k).view(k, k).double()
+        both = torch.bincount(k * group + number, minlength=k * k).view(k, k).double()
         iou = both / (both.sum(0) + both.sum(1, keepdim=True) - both)  # [groups, tiles]
         matched = linear_sum_assignment(-iou.numpy())
         values.append(iou[matched].mean())
