@@ -120,23 +120,25 @@ def queries_figure(
     patches: Sequence[Patch],
     title: str = "",
     width: float = 8.0,
+    words: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Photographs, a patch framed in each; below, for every network a row of cosines with that
-    patch over the photograph, all on one scale from 0 to 1, with the mean of each map.
+    patch over the photograph, all on one scale from 0 to 1, with the mean of each map or `words`.
 
     Args:
         maps: {"trained": cosines of each patch with the framed one, ...}.
         patches: (row, column) of the framed patch of each photograph, in the grid of the maps.
         title: the finding.
+        words: {"trained": what to write into each map, ...}.
     """
     figure, axes = pictures_above(images, list(maps), title, width)
+    words = words or {name: [f"mean {x.mean():.2f}" for x in row] for name, row in maps.items()}
     for ax, patch in zip(figure.axes, patches, strict=False):
         frame_query(ax, patch, next(iter(maps.values())).shape[1:])
-    for line, row in zip(axes, maps.values(), strict=True):
-        for ax, image, values in zip(line, images, row, strict=True):
+    for line, (name, row) in zip(axes, maps.items(), strict=True):
+        for ax, image, values, said in zip(line, images, row, words[name], strict=True):
             show_over(ax, image, values)
-            mean = f"mean {values.mean():.2f}"
-            ax.text(0.03, 0.97, mean, transform=ax.transAxes, va="top", bbox=PLATE)
+            ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", bbox=PLATE)
     color_scale(figure, [figure.axes], 1.0, "cosine")
     return figure
 
