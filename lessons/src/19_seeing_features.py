@@ -149,7 +149,7 @@ for name, x in patches.items():
     ]
 a, b, c = (100 * sum(e[k] for k in keys) / 6 for e in each.values())
 title = f"The region before the rest: {a:.0f}, {b:.0f}, {c:.0f} % (chance 50)"
-viz.queries_figure(images[SIX], maps, asked, title, 9, words).set_dpi(82)
+viz.queries_figure(images[SIX], maps, asked, title, 9, words).set_dpi(80)
 plt.show()
 
 # %% [markdown]
@@ -201,20 +201,19 @@ for name, x in patches_and_place.items():
 # 98 % quantile, so a few odd patches cannot wash out the rest.
 
 # %%
-auc = []
-for x in six.values():
-    some = regions.similarity_auc(pca.pca_rgb(x), LABELS[SIX])
+auc, three = [], {name: x[:3] for name, x in six.items()}
+for x in three.values():
+    some = regions.similarity_auc(pca.pca_rgb(x), LABELS[SIX[:3]])
     auc.append(100 * sum(some.values()) / len(some))
 a, b, c = auc
 title = f"Three colours tell regions apart: {a:.0f}, {b:.0f}, {c:.0f} %"
-three = {name: x[:3] for name, x in six.items()}
-pca.pca_figure(images[SIX[:3]], three, title, 4.4)
+pca.pca_figure(images[SIX[:3]], three, title, 4.2)
 plt.show()
 
 # %% [markdown]
 # *Figure: the first three of the six, then their colours. Pixels and untrained:
-# light is pink, dark is blue-green, sky and meadow alike. Trained: the sky is
-# red to orange, meadow and suit are violet, dark cloth is green.*
+# dark is pink, light is blue-green, sky and meadow alike. Trained: meadow and suit
+# are green, the sky runs from pink to red, dark cloth is nearly black.*
 #
 # Careful here: the upper rows are fine pictures, too, with crisper edges. A talk
 # that shows only the second row would convince you that an untrained net finds
@@ -494,7 +493,7 @@ print(f"everything is foreground: {100 * truth[32:].float().mean():.0f} %")
 
 # %%
 shown = {n: drawn.photos[n] for n in ["astronaut", "camera", "chelsea"]}
-explorer.patch_explorer(shown, width=400)  # 900 is better to look at
+explorer.patch_explorer(shown, width=380)  # 900 is better to look at
 
 # %% [markdown]
 # *Figure: controls; below them three photographs, then what is like the chosen

@@ -185,3 +185,8 @@ def test_cosines_with_a_patch_of_each_photograph_on_one_scale() -> None:
         assert_allclose(drawn(ax), laid_over(images[0], values).permute(1, 2, 0), atol=1e-6)
     means = [t.get_text() for ax in below for t in ax.texts if "mean" in t.get_text()]
     assert means == ["mean 0.40", "mean 0.00", "mean 0.00", "mean 0.40"]
+    words = {"early": ["fur 51 %", "flag"], "late": ["a", "b"]}
+    figure = queries_figure(images, maps, [(0, 0), (1, 1)], words=words)
+    assert [t.get_text() for ax in figure.axes[2:6] for t in ax.texts if not t.get_rotation()] == [
+        *("fur 51 %", "flag", "a", "b")
+    ]
