@@ -528,13 +528,13 @@ counts = {
     for name, by_knn in list(named.items())[::2]  # raw pixels, trained
 }
 print("trained", list(counts["trained"].shape), int(counts["trained"].sum()))
-viz.confusion_figure(counts, NAMES)
+viz.confusion_figure(counts, NAMES, height=4.6)
 plt.show()
 
 # %% [markdown]
 # *Figure: two squares of 16 x 16 fields, rows and columns named after the
 # photographs. Pixels: a few bright fields, and flower is named for many others.
-# Trained: a diagonal; only grass and gravel are taken for each other.*
+# Trained: a diagonal; grass and gravel are taken for each other.*
 
 # %%
 for name, matrix in counts.items():
@@ -751,7 +751,8 @@ for name, x in maps.items():
     found[name] = patch_groups(x, 8)
     score[name] = regions.agreement(found[name], regional.labels[which])
 a, b, c = (100 * s.nmi for s in score.values())
-title = f"Groups agree with hand-drawn regions: {a:.0f}, {b:.0f}, {c:.0f} %"
+title = "Groups agree with hand-drawn regions:"
+title += f" pixels {a:.0f}, untrained {b:.0f}, trained {c:.0f} %"
 groups_figure(whole, found, 8, title, width=8).set_dpi(105)
 plt.show()
 
@@ -1036,7 +1037,7 @@ print(progress("18"))
 #   together.
 # - Beside every number: chance, raw pixels, the untrained net, and who does not
 #   look. On torn mosaics place alone beat all plain features; on whole photographs
-#   the groups of the trained net follow what one sees.
+#   the trained groups follow what one sees.
 #
 # Numbers say how much was learned; lesson 19 looks at what it is.
 

@@ -96,8 +96,9 @@ nmi = {
     for name, g in found.items()
 }
 a, b, c = nmi.values()
-title = f"Agreement with hand-drawn regions: {a:.0f}, {b:.0f}, {c:.0f} %"
-groups.groups_figure(images[SIX], found, 8, title).set_dpi(86)
+title = "Groups agree with hand-drawn regions:"
+title += f" pixels {a:.0f}, untrained {b:.0f}, trained {c:.0f} %"
+groups.groups_figure(images[SIX], found, 8, title).set_dpi(84)
 plt.show()
 
 # %% [markdown]
@@ -110,7 +111,7 @@ plt.show()
 # both are light grey. Only the trained net gives it a colour of its own. And fur is
 # fur, whether a patch of it is light or dark.
 #
-# The number in the title is NMI, *normalised mutual information*: 0 % if the group
+# The numbers in the title are NMI, *normalised mutual information*: 0 % if the group
 # tells nothing about the region, 100 % if each tells the other. How are the groups
 # made? Mean off, a little smoothing, length 1, k-means:
 
@@ -148,7 +149,8 @@ for name, x in patches.items():
         f"{drawn.names[key[1]]} {100 * each[name][key]:.0f} %" for key in keys
     ]
 a, b, c = (100 * sum(e[k] for k in keys) / 6 for e in each.values())
-title = f"The region before the rest: {a:.0f}, {b:.0f}, {c:.0f} % (chance 50)"
+title = "The framed patch finds its region:"
+title += f" pixels {a:.0f}, untrained {b:.0f}, trained {c:.0f} %"
 viz.queries_figure(images[SIX], maps, asked, title, 9, words).set_dpi(80)
 plt.show()
 
@@ -159,10 +161,10 @@ plt.show()
 
 # %% [markdown]
 # Ask for grass, and you get grass, where pixels and the untrained net light up the
-# sky as well. The number is an AUC, *area under the curve*: take one other patch of
+# sky as well. The numbers are AUC, *area under the curve*: take one other patch of
 # the region and one from outside; how often is the first one more like the framed
-# patch? (Averaged over all framed patches of the region.) Flag, wheel and wood are
-# near chance: too large a pattern for patches of 8 pixels, or too few of it seen.
+# patch? (Averaged over all framed patches of the region.) Flag, wheel and wood stay
+# nearer to chance: perhaps the pattern is too large for patches of 8 pixels.
 
 # %% [markdown]
 # ## How good is that? All regions, all photographs
@@ -190,8 +192,7 @@ for name, x in patches_and_place.items():
 
 # %% [markdown]
 # Ten points above the untrained net, in all three columns, and also where it had
-# never been. So it is no memory of these photographs; it has learned to read
-# texture. Keep *place alone* in mind, we shall come back to it.
+# never been. So it is no mere memory of these photographs. Keep *place alone* in mind, we shall come back to it.
 #
 # ## Colours: PCA of the patches
 #
@@ -206,8 +207,9 @@ for x in three.values():
     some = regions.similarity_auc(pca.pca_rgb(x), LABELS[SIX[:3]])
     auc.append(100 * sum(some.values()) / len(some))
 a, b, c = auc
-title = f"Three colours tell regions apart: {a:.0f}, {b:.0f}, {c:.0f} %"
-pca.pca_figure(images[SIX[:3]], three, title, 4.2)
+title = "Three colours tell regions apart:\n"
+title += f"pixels {a:.0f}, untrained {b:.0f}, trained {c:.0f} %"
+pca.pca_figure(images[SIX[:3]], three, title, 3.8)
 plt.show()
 
 # %% [markdown]
@@ -252,7 +254,7 @@ print(len(attentions["trained"]), list(attentions["trained"][0].shape))
 last = {name: maps[-1][0] for name, maps in attentions.items()}
 T = 1 + 2 + 48 * 48
 a, b = (T * x[:, 0, 3:].max().item() for x in last.values())
-title = f"The favourite patch gets {a:.1f} and {b:.0f} times an even share"
+title = f"The favourite patch: {a:.1f} even shares, trained {b:.0f}"
 attention.attention_figure(images[CAT], last, GRID, title=title, width=8)
 plt.gcf().set_dpi(80)
 plt.show()
@@ -262,8 +264,8 @@ plt.show()
 # head by head. Untrained: even everywhere. Trained: both eyes, the nose and the
 # stripes of the forehead; head 0 fills the eyes, head 1 draws their rims.*
 #
-# Nobody told this net what an eye is. It looks where a picture is least like its
-# surroundings, because that tells crops of one photograph from another.
+# Nobody told this net what an eye is. (Why eyes? A guess, not tested: they are what
+# tells crops of this photograph from crops of the others.)
 #
 # And in the other layers? And who looks at the *registers*, which were invented as
 # a place for notes about the whole picture?
@@ -299,13 +301,12 @@ for name, net in nets.items():
 # %% [markdown]
 # ## A film: how it came to see
 #
-# The weights lie in the repository after many steps of one
-# run (a second one of the same recipe). Here are four of them. Groups, similarity and colours of each
-# step are turned so that they agree with the next step as well as possible: else
-# colours would flip, since -z is as good a component as z.
+# The weights lie in the repository after many steps of one run (a second one of the
+# same recipe). Here are four of them, as a [film strip](GLOSSARY.md#film-strip). The
+# groups and colours of each step are turned so that they agree with the next step as
+# well as possible: else colours would flip, since -z is as good a component as z.
 #
-# We watch the man on the meadow. He was chosen because his region gained most of
-# the six: a film of the flag would be a dull one.
+# We watch the cat again, and its fur.
 
 # %%
 strip = {"step 0": patches["untrained"][SIX]}
@@ -314,27 +315,26 @@ for step in [500, 2000, 6000]:
     strip[f"step {step}"] = features.extract_patches(
         net, images[SIX], **HOW, batch_size=4
     )
-MAN = SIX.index(PHOTOS.index("camera"))
+HERE = SIX.index(CAT)
 seen = {}
 for name, x in strip.items():
     auc = regions.similarity_auc(x, LABELS[SIX])
-    seen[name] = 100 * auc[MAN, keys[MAN][1]]
+    seen[name] = 100 * auc[HERE, keys[HERE][1]]
 a, *_, c = seen.values()
-title = f"The meadow before the rest: {a:.0f} % at first, {c:.0f} % at the end"
+title = f"Fur finds fur: {a:.0f} % at first, {c:.0f} % at the end"
 print(", ".join(f"{name}: {v:.0f} %" for name, v in seen.items()))
-film.film_figure(images[SIX], strip, asked[MAN], 8, MAN, title, 8)
-plt.gcf().set_dpi(90)
+film.film_figure(images[SIX], strip, asked[HERE], 8, HERE, title, 8)
+plt.gcf().set_dpi(84)
 plt.show()
 
 # %% [markdown]
-# *Figure: groups, what is like the framed patch, and colours; columns are
-# steps of training. At first meadow and sky are one; from step 500 on the
-# meadow stands alone, and smooth fields of colour run across the sky.*
+# *Figure: groups, what is like the framed patch, and colours; columns are steps of
+# training. At first light and dark fur are strangers; at the end fur is one group,
+# eye and nose are others. At step 2000 all follows the place: above and below.*
 #
-# Most of it comes in the first 500 steps; later steps give and take (this second run
-# ends at 86 %, the one above at 96 %). But what are those smooth fields, worst
-# at step 2000? They cross a sky in which there is nothing to see. That takes us to
-# the second half of this lesson.
+# You can see it learn: light and dark stripes become one cat. But look at step 2000.
+# What is like the framed patch is the *upper half* of the picture. No fur has an
+# upper half! That takes us to the second half of this lesson.
 
 # %% [markdown]
 # ## What fools you, 1: the place
