@@ -5,7 +5,6 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.patches import ConnectionPatch
 from numpy.testing import assert_allclose
 
 from dinolite.viz.similarity import OTHER, SAME
@@ -13,7 +12,6 @@ from dinolite.viz.style import laid_over
 from dinolite_course.figures.rows import (
     Vote,
     compare_figure,
-    correspondences_figure,
     in_colors,
     neighbours_figure,
     queries_figure,
@@ -101,16 +99,6 @@ def test_a_number_has_one_colour_and_no_number_is_white() -> None:
     assert torch.equal(colors[0, :, 0, 0], colors[0, :, 1, 1])  # 23 = 20 + 3
     assert not torch.equal(colors[0, :, 0, 0], colors[0, :, 0, 1])
     assert colors[0, :, 1, 0].tolist() == [1, 1, 1]
-
-
-def test_correspondences_are_green_or_orange_and_counted() -> None:
-    pairs = (torch.arange(3), torch.tensor([0, 1, 3]), torch.tensor([True, True, False]))
-    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    figure = correspondences_figure(image, image, {"net": pairs}, (2, 2), every=1)
-    lines = [a for a in figure.artists if isinstance(a, ConnectionPatch)]
-    assert [to_hex(a.get_edgecolor()).upper() for a in lines] == [SAME, SAME, OTHER]
-    assert [(a.xy1, a.xy2) for a in lines][2] == ((2, 6), (6, 6))  # patch 2 to patch 3
-    assert [ax.get_title() for ax in figure.axes] == ["net", "2 / 3"]
 
 
 def test_votes_are_framed_and_their_largest_shares_are_bars() -> None:
