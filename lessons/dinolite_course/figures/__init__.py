@@ -10,7 +10,6 @@ from dinolite.viz.similarity import similarity_figure, similarity_map
 from dinolite_course.figures import crops, masks
 from dinolite_course.figures.attention import (
     attention_rollout,
-    layers_figure,
     patch_token,
     prefix_attention_figure,
     query_attention_figure,
@@ -61,16 +60,13 @@ from dinolite_course.figures.patches import (
     token_strip_figure,
 )
 from dinolite_course.figures.pca import (
-    film_figure,
     first_component,
-    foreground_figure,
     foreground_mask,
 )
 from dinolite_course.figures.rope import angle_field_figure, coordinates_figure, turned_pairs_figure
 from dinolite_course.figures.rows import (
     Vote,
     compare_figure,
-    correspondences_figure,
     in_colors,
     neighbours_figure,
     queries_figure,

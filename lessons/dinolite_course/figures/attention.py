@@ -64,26 +64,6 @@ def prefix_attention_figure(
     return draw_framed(rows, grid, -1, width)
 
 
-def layers_figure(
-    image: Picture,
-    attentions: Mapping[str, Sequence[Float[Tensor, "h T T"]]],
-    grid: tuple[int, int],
-    width: float = 7.0,
-) -> Figure:
-    """Where CLS looks: per network a row for each head, first the picture, then layer 0, 1, ...
-    Over a map stand layer and head, "2.0" for head 0 of layer 2; numbers as in
-    `query_attention_figure`.
-    """
-    rows: list[list[tuple[str, Panel]]] = []
-    for name, layers in attentions.items():
-        for head in range(len(layers[0])):
-            row: list[tuple[str, Panel]] = [(name if head == 0 else "", image)]
-            for i, layer in enumerate(layers):
-                row += titled(layer, grid, {f"{i}.{head}": (head, 0)})
-            rows.append(row)
-    return draw_framed(rows, grid, -1, width)
-
-
 def titled(
     attention: Float[Tensor, "h T T"], grid: tuple[int, int], shown: Mapping[str, tuple[int, int]]
 ) -> list[tuple[str, Panel]]:

@@ -77,7 +77,7 @@ def confusion_figure(
     matrices: Mapping[str, Int64[Tensor, "C C"]], classes: Sequence[str], height: float = 3.4
 ) -> Figure:
     """Which class is taken for which: one panel per matrix [truth, named], its rows in shares of
-    their sums, from 0 to 1. Columns have the numbers that stand behind the names of the rows.
+    their sums, from 0 to 1.
     """
     with plots(len(matrices), (9, height)) as (figure, axes):
         for i, (ax, (name, matrix)) in enumerate(zip(axes, matrices.items(), strict=True)):
@@ -85,10 +85,9 @@ def confusion_figure(
             ax.imshow(shares.numpy(), cmap=HEAT, vmin=0, vmax=1)
             ax.set(title=name, xlabel="named")
             ax.grid(visible=False)
-            numbers = [str(c) for c in range(len(classes))]
-            ax.set_xticks(range(len(classes)), numbers, fontsize=7)
-            rows = [f"{name} {c}" for c, name in enumerate(classes)] if i == 0 else numbers
-            ax.set_yticks(range(len(classes)), rows, fontsize=7)
+            ax.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90)
+            ax.set_yticks(range(len(classes)), classes if i == 0 else [], fontsize=7)
+        figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.8, label="share of the row")
     return figure
 
 

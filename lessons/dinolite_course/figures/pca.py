@@ -1,20 +1,12 @@
-"""Patch features as colours: a foreground step before, and a film strip over the steps of a run
-whose colours do not flip.
+"""Which patches are foreground, by their first principal component.
 
-DINOv3 Fig. 6 and 13. The official `notebooks/pca.ipynb` gets its foreground from a classifier
+DINOv3 Fig. 13. The official `notebooks/pca.ipynb` gets its foreground from a classifier
 trained on pictures with masks; the step here is known from pictures of DINOv2's features.
 """
 
-from collections.abc import Mapping
-
 import torch
-from jaxtyping import Bool, Float, UInt8
-from matplotlib.figure import Figure
+from jaxtyping import Bool, Float
 from torch import Tensor
-
-from dinolite.viz.film import film_colors
-from dinolite.viz.pca import pca_rgb
-from dinolite_course.figures.rows import rows_figure
 
 
 def first_component(patches: Float[Tensor, "n D h w"]) -> Float[Tensor, "n h w"]:
@@ -37,29 +29,3 @@ def first_component(patches: Float[Tensor, "n D h w"]) -> Float[Tensor, "n h w"]
 def foreground_mask(patches: Float[Tensor, "n D h w"]) -> Bool[Tensor, "n h w"]:
     """Where the first component is above 0."""
     return first_component(patches) > 0
-
-
-def foreground_figure(
-    images: UInt8[Tensor, "n 3 H W"],
-    patches: Mapping[str, Float[Tensor, "n D h w"]],
-    width: float = 7.0,
-) -> Figure:
-    """Pictures; then per network the first component from -3 to 3, and the colours of what lies
-    above 0, from a PCA that is fitted there only."""
-    rows = {"": images}
-    for name, features in patches.items():
-        component = first_component(features)
-        rows[name] = component / 3
-        rows[f"{name}, above 0"] = pca_rgb(features, component > 0)
-    return rows_figure(rows, width=width)
-
-
-def film_figure(
-    images: UInt8[Tensor, "n 3 H W"],
-    patches: Mapping[str, Float[Tensor, "n D h w"]],
-    width: float = 9.0,
-) -> Figure:
-    """A row per picture: the picture, then its colours at each step, as in `film_colors`."""
-    colors = film_colors(patches)
-    rows = [[image, *(c[i] for c in colors.values())] for i, image in enumerate(images)]
-    return rows_figure(rows, ["", *colors], width)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Bool, Float, Int, Int64, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
@@ -120,23 +120,25 @@ def queries_figure(
     patches: Sequence[Patch],
     title: str = "",
     width: float = 8.0,
+    words: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Photographs, a patch framed in each; below, for every network a row of cosines with that
-    patch over the photograph, all on one scale from 0 to 1, with the mean of each map.
+    patch over the photograph, all on one scale from 0 to 1, with the mean of each map or `words`.
 
     Args:
         maps: {"trained": cosines of each patch with the framed one, ...}.
         patches: (row, column) of the framed patch of each photograph, in the grid of the maps.
         title: the finding.
+        words: {"trained": what to write into each map, ...}.
     """
     figure, axes = pictures_above(images, list(maps), title, width)
+    words = words or {name: [f"mean {x.mean():.2f}" for x in row] for name, row in maps.items()}
     for ax, patch in zip(figure.axes, patches, strict=False):
         frame_query(ax, patch, next(iter(maps.values())).shape[1:])
-    for line, row in zip(axes, maps.values(), strict=True):
-        for ax, image, values in zip(line, images, row, strict=True):
+    for line, (name, row) in zip(axes, maps.items(), strict=True):
+        for ax, image, values, said in zip(line, images, row, words[name], strict=True):
             show_over(ax, image, values)
-            mean = f"mean {values.mean():.2f}"
-            ax.text(0.03, 0.97, mean, transform=ax.transAxes, va="top", bbox=PLATE)
+            ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", bbox=PLATE)
     color_scale(figure, [figure.axes], 1.0, "cosine")
     return figure
 
@@ -179,40 +181,6 @@ def in_colors(numbers: Int[Tensor, "*n h w"]) -> Float[Tensor, "*n 3 h w"]:
     colors = torch.tensor(plt.get_cmap(CLASSES).colors)  # type: ignore[attr-defined]
     white = (numbers < 0)[..., None]
     return torch.where(white, 1.0, colors[numbers % len(colors)]).movedim(-1, -3)
-
-
-Pairs = tuple[Int64[Tensor, " P"], Int64[Tensor, " P"], Bool[Tensor, " P"]]
-"""Patch of a, patch of b, is it right?"""
-
-
-def correspondences_figure(
-    a: UInt8[Tensor, "3 H W"],
-    b: UInt8[Tensor, "3 H W"],
-    pairs: Mapping[str, Pairs],
-    grid: tuple[int, int],
-    every: int = 4,
-    width: float = 9.0,
-) -> Figure:
-    """Per network two views of one photograph and lines between patches that chose each other,
-    green where the place is right, orange where it is not (DINOv3 Sec. 6.1.3). Each `every`-th pair
-    has its line; the title counts all of them, right / pairs.
-    """
-    cells = []
-    for name, (_, _, good) in pairs.items():
-        cells += [(name, a), (f"{int(good.sum())} / {len(good)}", b)]
-    figure, [axes] = draw_panels([cells], width=width)
-    height, wide = a.shape[1] / grid[0], a.shape[2] / grid[1]
-    for k, (starts, ends, good) in enumerate(pairs.values()):
-        for i, j, ok in zip(starts[::every], ends[::every], good[::every], strict=True):
-            a_end, b_end = (
-                (float(n % grid[1] + 0.5) * wide, float(n // grid[1] + 0.5) * height)
-                for n in (i, j)
-            )
-            left, right = axes[2 * k : 2 * k + 2]
-            line = ConnectionPatch(a_end, b_end, "data", "data", axesA=left, axesB=right)
-            line.set(color=SAME if ok else OTHER, linewidth=0.8, in_layout=False)
-            figure.add_artist(line)
-    return figure
 
 
 def neighbours_figure(

@@ -5,7 +5,6 @@ import torch
 
 from dinolite_course.figures.attention import (
     attention_rollout,
-    layers_figure,
     patch_token,
     prefix_attention_figure,
     query_attention_figure,
@@ -51,16 +50,6 @@ def test_a_map_per_token_without_a_patch() -> None:
             mean = scale * attention[:, token, 3:].mean(0).view(GRID)
             torch.testing.assert_close(torch.tensor(ax.images[0].get_array().data), mean)
             assert ax.get_title() == f"{name}, max {T * mean.max():.1f}"
-
-
-def test_layers_have_a_row_per_head_and_a_column_per_layer() -> None:
-    torch.manual_seed(0)
-    maps = [torch.rand(2, T, T) for _ in range(3)]
-    axes = layers_figure(IMAGE, {"a": maps, "b": maps}, GRID).axes
-    assert len(axes) == 4 * 4 and axes[0].get_title() == "a"
-    assert axes[5].get_title().startswith("0.1, max")
-    drawn = axes[4 * 3 + 2].images[0].get_array()  # b, head 1, layer 1
-    torch.testing.assert_close(torch.tensor(drawn), maps[1][1, 0, 3:].view(GRID))
 
 
 def test_rollout_by_hand() -> None:

@@ -44,10 +44,11 @@ def test_colours_are_logarithms_and_zero_has_none() -> None:
 def test_rows_are_shares() -> None:
     counts = torch.tensor([[3, 1, 0], [0, 2, 2], [0, 0, 0]])
     figure = confusion_figure({"a": counts, "b": counts.T}, ["cat", "dog", "cup"])
-    left, right = figure.axes
+    left, right, _scale = figure.axes
     drawn = torch.tensor(left.images[0].get_array().tolist())
     assert torch.allclose(drawn, torch.tensor([[0.75, 0.25, 0], [0, 0.5, 0.5], [0, 0, 0]]))
-    assert [t.get_text() for t in left.get_yticklabels()] == ["cat 0", "dog 1", "cup 2"]
+    for labels in (left.get_yticklabels(), left.get_xticklabels(), right.get_xticklabels()):
+        assert [t.get_text() for t in labels] == ["cat", "dog", "cup"]
     assert left.images[0].get_clim() == right.images[0].get_clim() == (0, 1)
     assert (left.get_title(), right.get_title()) == ("a", "b")
 

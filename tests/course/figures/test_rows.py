@@ -5,7 +5,6 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.patches import ConnectionPatch
 from numpy.testing import assert_allclose
 
 from dinolite.viz.similarity import OTHER, SAME
@@ -13,7 +12,6 @@ from dinolite.viz.style import laid_over
 from dinolite_course.figures.rows import (
     Vote,
     compare_figure,
-    correspondences_figure,
     in_colors,
     neighbours_figure,
     queries_figure,
@@ -103,16 +101,6 @@ def test_a_number_has_one_colour_and_no_number_is_white() -> None:
     assert colors[0, :, 1, 0].tolist() == [1, 1, 1]
 
 
-def test_correspondences_are_green_or_orange_and_counted() -> None:
-    pairs = (torch.arange(3), torch.tensor([0, 1, 3]), torch.tensor([True, True, False]))
-    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    figure = correspondences_figure(image, image, {"net": pairs}, (2, 2), every=1)
-    lines = [a for a in figure.artists if isinstance(a, ConnectionPatch)]
-    assert [to_hex(a.get_edgecolor()).upper() for a in lines] == [SAME, SAME, OTHER]
-    assert [(a.xy1, a.xy2) for a in lines][2] == ((2, 6), (6, 6))  # patch 2 to patch 3
-    assert [ax.get_title() for ax in figure.axes] == ["net", "2 / 3"]
-
-
 def test_votes_are_framed_and_their_largest_shares_are_bars() -> None:
     query = torch.full((3, 4, 6), 10, dtype=torch.uint8)
     pictures, shares = torch.stack([query + 1, query + 2]), torch.tensor([0.2, 0.7, 0.1])
@@ -185,3 +173,8 @@ def test_cosines_with_a_patch_of_each_photograph_on_one_scale() -> None:
         assert_allclose(drawn(ax), laid_over(images[0], values).permute(1, 2, 0), atol=1e-6)
     means = [t.get_text() for ax in below for t in ax.texts if "mean" in t.get_text()]
     assert means == ["mean 0.40", "mean 0.00", "mean 0.00", "mean 0.40"]
+    words = {"early": ["fur 51 %", "flag"], "late": ["a", "b"]}
+    figure = queries_figure(images, maps, [(0, 0), (1, 1)], words=words)
+    assert [t.get_text() for ax in figure.axes[2:6] for t in ax.texts if not t.get_rotation()] == [
+        *("fur 51 %", "flag", "a", "b")
+    ]
