@@ -47,11 +47,11 @@ def coordinates_figure(
     wide = (min(lefts) - 0.1, max(rights) + 0.1)
     high = (max(bottoms) + 0.1, min(tops) - 0.1)  # rows grow downwards
     aspect = (high[0] - high[1]) / (wide[1] - wide[0])
-    rows = 2 if len(edges) > 3 else 1
-    columns = -(-len(edges) // rows)
-    side = min(3.4 if rows > 1 else 2.4, 9 / columns)
-    size = (side * columns, rows * (side * aspect + 0.4))
-    with plots(columns, size, rows) as (figure, axes):
+    lines = 2 if len(edges) > 3 else 1
+    columns = -(-len(edges) // lines)
+    side = min(3.4 if lines > 1 else 2.4, 9 / columns)
+    size = (side * columns, lines * (side * aspect + 0.4))
+    with plots(columns, size, lines) as (figure, axes):
         for ax, (name, corners) in zip(axes, edges.items(), strict=True):
             ax.imshow(to_picture(image).numpy(), extent=corners, alpha=0.7)
             rows, columns = coordinates[name].detach().cpu().unbind(1)
