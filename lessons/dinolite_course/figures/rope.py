@@ -48,10 +48,10 @@ def coordinates_figure(
     high = (max(bottoms) + 0.1, min(tops) - 0.1)  # rows grow downwards
     aspect = (high[0] - high[1]) / (wide[1] - wide[0])
     lines = 2 if len(edges) > 3 else 1
-    columns = -(-len(edges) // lines)
-    side = min(3.4 if lines > 1 else 2.4, 9 / columns)
-    size = (side * columns, lines * (side * aspect + 0.4))
-    with plots(columns, size, lines) as (figure, axes):
+    across = -(-len(edges) // lines)
+    side = min(3.4 if lines > 1 else 2.4, 9 / across)
+    size = (side * across, lines * (side * aspect + 0.4))
+    with plots(across, size, lines) as (figure, axes):
         for ax, (name, corners) in zip(axes, edges.items(), strict=True):
             ax.imshow(to_picture(image).numpy(), extent=corners, alpha=0.7)
             rows, columns = coordinates[name].detach().cpu().unbind(1)
