@@ -32,16 +32,16 @@ import timm
 import torch
 from dinolite.data import datasets, decoding
 from dinolite.data.demo_pictures import photographs
-from dinolite.eval import features, knn
+from dinolite.eval import features, knn, segmentation
 from dinolite.models import keymaps, pretrained, vision_transformer
 from dinolite_course import check, figures as viz, progress
-from dinolite_course.measures import published
+from dinolite_course.measures import collages, published, regions
 
 # %% [markdown]
 # ## The switch
 #
 # This lesson runs without network, on **random weights of the same
-# architecture**; so were all outputs below made. A random net has learned
+# architecture**; all outputs below were made that way. A random net has learned
 # nothing, and we shall say so each time. To see the real model, change the first
 # line to a name or to the path of a file, and run all.
 
@@ -64,6 +64,97 @@ print(f"{which}: width {net.embed_dim}, {net.n_blocks} blocks")
 # With a name, the file is downloaded once and kept. With a path, nothing is
 # downloaded. `load(name, allow_network=False)` uses an earlier download and never
 # asks the network.
+#
+# ## What you will see
+#
+# Two photographs, cut into 48 x 48 patches: at 384 pixels for patches of 8, at 768
+# for the 16 of the released models. They are, of the six with most regions drawn by
+# hand ([docs/pictures.md](../docs/pictures.md)), those with 512 pixels of their own.
+# Rows: pixels; `dinolite_tiny` from this repository, untrained and trained; and with
+# the switch set one more, **real**. It is missing below, since no released weights
+# were at hand and a random net has nothing to show there.
+
+# %%
+_ = torch.set_grad_enabled(False)  # nothing is trained, but for one cell
+GREY = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # dinolite_tiny's pixels
+tiny = pretrained.load("dinolite_tiny")
+untrained = pretrained.untrained_twin(tiny)  # as before tiny's first step
+whole = photographs.photographs()
+SHOWN = ["astronaut", "camera"]
+
+
+def at(side):
+    return torch.cat([features.square(whole[name], side) for name in SHOWN])
+
+
+images, grey = at(384), features.as_grey(at(384))
+seen = {
+    "untrained": (untrained, grey, GREY),
+    "trained, tiny": (tiny, grey, GREY),
+}
+patches = {"pixels": segmentation.pixel_patches(grey, 8)} | {
+    name: features.extract_patches(model, shown, **how)
+    for name, (model, shown, how) in seen.items()
+}
+if WEIGHTS:
+    patches["real"] = features.extract_patches(net, at(16 * 48))
+for name, x in patches.items():
+    print(f"{name:14}", list(x.shape))
+
+# %% [markdown]
+# Which patches of both photographs are alike? Eight groups, without any label. The
+# outlines that a person drew judge them: *NMI* is 1 where groups and outlines say
+# the same and 0 where they have nothing to do with each other.
+
+# %%
+parts = [regions.read_regions()[name] for name in SHOWN]
+words = [part.name for photograph in parts for part in photograph]
+words = list(dict.fromkeys(words))
+labels = torch.stack([regions.region_map(p, words) for p in parts])
+nmi = {}
+for name, x in patches.items():
+    nmi[name] = regions.agreement(viz.patch_groups(x, 8), labels).nmi
+    print(f"{name:14} NMI {nmi[name]:.2f}")
+title = f"Groups follow things: NMI {nmi['trained, tiny']:.2f} against "
+title += f"{nmi['pixels']:.2f} for pixels"
+viz.groups_figure(images, patches, 8, title, width=4.9)
+plt.show()
+
+# %% [markdown]
+# *Figure: two photographs; below, a colour for each group of patches. Pixels and
+# untrained: one group of all that is dark, one of all that is light. Trained: coat
+# and helmet stay together, but meadow and sky come apart, and most of the suit
+# leaves the light wall.*
+#
+# Now one patch in each photograph is asked for, the middle of its most textured
+# region. What is like it?
+
+# %%
+asked, found, auc = [], {name: [] for name in patches}, {}
+for i in range(len(SHOWN)):
+    best = regions.most_textured_region(labels[i], images[i])
+    asked.append(regions.central_patch(labels[i], best))
+    inside, rest = labels[i] == best, (labels[i] >= 0) & (labels[i] != best)
+    for kind, x in patches.items():
+        like = viz.similarity_map(x, *asked[-1], i)[i]
+        found[kind].append(like)
+        score = collages.auc(like[inside][None], like[rest][None])[0]
+        auc[kind] = f"{score:.2f}"
+        print(f"{words[best]:7} {kind:14} AUC {auc[kind]}")
+maps = {kind: torch.stack(rows) for kind, rows in found.items()}
+title = "Only the trained net tells meadow from sky\n"
+title += f"(AUC {auc['trained, tiny']}, untrained {auc['untrained']})"
+viz.queries_figure(images, maps, asked, title, width=4.9)
+plt.show()
+
+# %% [markdown]
+# *Figure: the photographs, a patch framed in each; below, what is like it in the
+# same photograph. The flag: all three find dark things, too. The meadow: pixels and
+# untrained take the sky with it, trained does not.*
+#
+# On the flag training helps less. And all this is a net of 0.15 million parameters,
+# trained on windows of sixteen photographs, these two among them. The released ones
+# have 21 to 6,716 million and saw 1.7 billion. So set the switch when you can!
 #
 # ## The map
 
@@ -96,7 +187,6 @@ def numbers_of(name, side=224):  # a photograph as the released models read it
     return features.preprocess(picture)  # [1, 3, side, side]
 
 
-_ = torch.set_grad_enabled(False)  # nothing is trained, but for one cell
 TIMM = "vit_small_patch16_dinov3_qkvb"
 theirs = timm.create_model(TIMM, pretrained=False, num_classes=0)
 theirs, photo = shake(theirs, seed=1), numbers_of("astronaut")
@@ -110,9 +200,9 @@ said = lax.load_state_dict(state, strict=False)
 fitted = len(state) - len(said.unexpected_keys)
 cls = lax(photo)
 print(f"{fitted} of {len(state)} entries fitted; features {list(cls.shape)}")
-print("equal to timm's:", torch.allclose(cls, wanted[:, 0], atol=1e-3))
 off = F.cosine_similarity(cls, wanted[:, 0]).item()
-print("cosine to timm's above 0.5:", off > 0.5)
+print(f"cosine to timm's CLS: {off:.1f} (the same would be 1.0)")
+assert abs(off) < 0.5
 
 # %% [markdown]
 # Three quarters of the entries fitted, nothing complained, the shape is right, and
@@ -182,8 +272,6 @@ plt.show()
 # them. Our teacher is `dinolite_tiny`, from this repository.
 
 # %%
-GREY = {"mean": (0.5,) * 3, "std": (0.2,) * 3}  # dinolite_tiny's pixels
-tiny = pretrained.load("dinolite_tiny")
 train = datasets.load_pictures("windows", "train")
 test = datasets.load_pictures("windows", "test")
 bank = train.subset(torch.arange(0, len(train), 8))
@@ -203,6 +291,8 @@ goal = (goal - goal.mean(0)) / goal.std(0)
 print("windows", list(x.shape), "teacher's features", list(goal.shape))
 
 # %%
+# This student was trained here: its percent differs between machines.
+# NBVAL_IGNORE_OUTPUT
 torch.manual_seed(0)
 small = {"embed_dim": 32, "depth": 2, "num_heads": 1, "n_storage_tokens": 2}
 student = type(net)(patch_size=8, **small)
@@ -219,9 +309,10 @@ with torch.enable_grad():
         adamw.step()
 after, teacher = neighbours(student), neighbours(tiny)
 share = sum(w.numel() for w in student.parameters()) / 146_624
+assert before + 10 < after < teacher - 5
 print(f"the student has {share:.2f} of the teacher's parameters")
-print("10 points above itself untrained:", after > before + 10)
-print("5 points below the teacher:", after < teacher - 5)
+print(f"k-NN: untrained {before:.0f}, after 120 steps {after:.0f},", end=" ")
+print(f"teacher {teacher:.0f} percent")
 
 # %% [markdown]
 # A fifth of the size and 120 steps, without a label: far above its untrained self,
@@ -288,7 +379,9 @@ plain = vision_transformer.build_backbone(settings).eval()
 mine = masked.state_dict()
 plain.load_state_dict({name: mine[name] for name in plain.state_dict()})
 print(len(mine), "entries against", len(plain.state_dict()))
-print("equal:", torch.allclose(masked(photo), plain(photo), atol=1e-5))
+off = (masked(photo) - plain(photo)).abs().max()
+print(f"largest difference of their features: {off:.4f}")
+assert off < 1e-5
 
 # %% [markdown]
 # Nothing. Twelve biases and twelve masks in the file are dead weight. That is why timm offers two
@@ -365,7 +458,9 @@ out = ours(photo, is_training=True)
 tokens = [out["x_norm_clstoken"][:, None], out["x_storage_tokens"]]
 tokens = torch.cat([*tokens, out["x_norm_patchtokens"]], dim=1)
 print("weights equal to the loop's; tokens", list(tokens.shape), end=", ")
-print("equal to timm's:", torch.allclose(tokens, wanted, atol=1e-5))
+off = (tokens - wanted).abs().max()
+print(f"largest difference to timm's {off:.4f}")
+assert off < 1e-4
 
 # %% [markdown]
 # ## Against someone else: round trips
@@ -393,11 +488,11 @@ def transformers_agrees():
 fresh = shake(timm.create_model(TIMM, pretrained=False, num_classes=0), 3)
 fresh.load_state_dict(pretrained.to_timm(ours), strict=True)
 back = fresh.forward_features(photo)
-print("ours to timm:", torch.allclose(back, wanted, atol=1e-5))
+print(f"ours to timm: largest difference {(back - wanted).abs().max():.4f}")
 named = pretrained.to_huggingface(ours)
 home = pretrained.from_huggingface(ARCH, named).state_dict()
 same = [torch.equal(home[name], mine[name]) for name in mine]
-print("ours to transformers' names and home:", all(same), f"({len(same)})")
+print(f"to transformers' names and home: {sum(same)} of {len(same)} equal")
 assert transformers_agrees()
 named = [name.removeprefix("model.") for name in named]
 print([name for name in named if name.startswith("layer.0.attention")][:4])
@@ -432,8 +527,8 @@ changed = ours.state_dict() | {"rope_embed.periods": rounded}
 other = pretrained.from_meta(ARCH, changed)(photo, is_training=True)
 for name in ["x_norm_clstoken", "x_norm_patchtokens"]:
     off = (other[name] - out[name]).abs().max()
-    print(f"{name:20} above 0.0001: {bool(off > 1e-4)},", end=" ")
-    print(f"below 0.01: {bool(off < 1e-2)}")
+    print(f"{name:20} differs by up to {off:.4f}")
+    assert 1e-4 < off < 1e-2
 
 # %% [markdown]
 # Little beside the features, and too much for a test that asks for four decimals.
@@ -476,8 +571,7 @@ try:
     opened(weights_only=True)
 except Exception as error:
     print(type(error).__name__, "- and nothing was printed before")
-source = inspect.getsource(pretrained.read_state_dict)
-print("our reader asks for it:", "weights_only=True" in source)
+assert "weights_only=True" in inspect.getsource(pretrained.read_state_dict)
 
 # %% [markdown]
 # `load` always opens files that way. Better still is a format that cannot hold
@@ -492,7 +586,8 @@ entry = text[text.index('"cls_token"') :].split("}")[0]
 print(entry)
 start, stop = (int(n) for n in entry.split("[")[-1].strip("]").split(","))
 values = torch.frombuffer(bytearray(body[start:stop]), dtype=torch.float16)
-print("cls_token by hand:", torch.equal(values.float(), tiny.cls_token[0, 0]))
+assert torch.equal(values.float(), tiny.cls_token[0, 0])
+print("cls_token by hand:", [round(v, 3) for v in values[:4].tolist()])
 
 # %% [markdown]
 # **Is the file whole?** A *hash* is a short number that changes with every bit. Meta
@@ -504,9 +599,8 @@ print("cls_token by hand:", torch.equal(values.float(), tiny.cls_token[0, 0]))
 # %%
 some = {"a": torch.ones(3), "b": torch.zeros(2)}
 once = pretrained.digest(some, {})
-some["b"][1] = 1e-30
-again = pretrained.digest(some, {})
-print("one tiny number changed, same hash:", again == once)
+some["b"][1] = 1e-30  # one tiny number
+print("before", once[:8], "after", pretrained.digest(some, {})[:8])
 
 # %% [markdown]
 # ## Which pixels does it want?
@@ -539,22 +633,16 @@ found = {
     "none for new": neighbours(tiny, GREY, NONE),
     "0..255": neighbours(tiny, BYTES, BYTES),
 }
-values = torch.tensor(list(found.values()))
-cases = ", ".join(f"{i} = {name}" for i, name in enumerate(found))
-viz.bars_figure({"k-NN (%)": values}, xlabel=cases)
+title = "Two ways for index and query cost more than the wrong way for both"
+limits = {"k-NN (%)": (0, 70)}
+viz.named_bars_figure({"k-NN (%)": found}, limits, title)
 plt.show()
 
 # %% [markdown]
-# *Figure: five bars, k-NN in percent. Right, ImageNet's mean and std, and none at
-# all are close together, above forty. None for new pictures only, and 0..255, are
-# around twenty.*
-
-# %%
-for name, value in found.items():
-    near, half = value > teacher - 10, value < teacher / 2
-    print(f"{name:13} within 10 points: {near}, less than half: {half}")
-
-# %% [markdown]
+# *Figure: five bars with their names and numbers, k-NN in percent. Right, ImageNet's
+# mean and std, and none at all are close together; none for new pictures only, and
+# 0..255, are less than half.*
+#
 # A mean and std that are wrong everywhere cost little here, perhaps since brightness
 # and contrast varied in training. 0..255 is wrong everywhere, too, but fifty times
 # too large. Two *different* ways for index and query cost more than half. So write
@@ -591,7 +679,7 @@ for name, x in ways.items():
     h, w = x.shape[1] // 16, x.shape[2] // 16
     print(f"{name:12} {list(x.shape)}: {1 + 4 + h * w} tokens")
 small = {name: F.avg_pool2d(x[None], 4)[0] for name, x in ways.items()}
-viz.compare_figure(small, width=5)  # coarser, to save space
+viz.compare_figure(small, width=4)  # coarser, to save space
 plt.show()
 
 # %% [markdown]
@@ -620,11 +708,12 @@ plt.show()
 
 # %%
 a, b = theirs(photo), ours(photo)  # [1, 384] both
-print("equal:", torch.allclose(a, b, atol=1e-3))
+off = F.cosine_similarity(a, b).item()
+print(f"cosine of theirs(photo) and ours(photo): {off:.2f}")
 mean = ours(photo, is_training=True)["x_norm_patchtokens"].mean(dim=1)
-print("timm's is our mean patch:", torch.allclose(a, mean, atol=1e-4))
+print(f"timm's less our mean patch: {(a - mean).abs().max():.4f}")
 cls = theirs.forward_features(photo)[:, 0]
-print("its token 0 is our CLS:", torch.allclose(cls, b, atol=1e-4))
+print(f"its token 0 less our CLS: {(cls - b).abs().max():.4f}")
 
 # %% [markdown]
 # Same weights, another habit: called as a function, timm averages the patches,
@@ -663,64 +752,88 @@ else:
 
 # %%
 wrong = published.compare(net, photographs.photographs()["chelsea"], ARCH)
-print("noticed:", wrong.difference() > 0.1, "-", wrong.verdict())
+assert wrong.difference() > 0.1
+print(wrong.verdict())
 
 # %% [markdown]
-# ## Look at it
+# ## PCA and attention
 #
-# [PCA](GLOSSARY.md#pca) of the patches and attention of CLS, on photographs. First
-# row of maps: the net of the switch, here **random: its colours are not
-# learned**, they are edges and brightness that any filter shows. Below it what a
-# little training gives, `dinolite_tiny` and the same net untrained, both on grey
-# pictures (lesson 19).
+# The picture that DINOv3 is known for: [PCA](GLOSSARY.md#pca) of the patches, three
+# directions as red, green and blue. The same patches as at the start.
 
 # %%
-SHOWN = ["astronaut", "chelsea", "coffee", "coins", "camera"]
-whole = photographs.photographs()
-images = torch.cat([features.square(whole[name], 224) for name in SHOWN])
-grey = images.float().mean(1, keepdim=True).expand(-1, 3, -1, -1).byte()
-start = pretrained.untrained_twin(tiny)  # as before tiny's first step
-seen = {which: (net, images, {})}
-seen |= {"tiny, untrained": (start, grey, GREY), "tiny": (tiny, grey, GREY)}
-patches = {
-    name: features.extract_patches(model, shown, **how)
-    for name, (model, shown, how) in seen.items()
-}
-for name, x in patches.items():
-    print(f"{name:16}", list(x.shape))
-small = features.scaled(images, 64)  # for the figure only
-viz.pca_figure(small, patches)
+title = "PCA: colours of brightness become\ncolours of stuff"
+viz.pca_figure(images, patches, title, width=4)
 plt.show()
 
 # %% [markdown]
-# *Figure: five photographs; below them three rows of patch colours, coarse for
-# the ViT-S with its 14 x 14 patches and finer for the tiny nets with 28 x 28. Coins, cup and
-# cameraman are plain in all three rows; of the two tiny nets the trained one has the
-# calmer areas.*
+# *Figure: two photographs; below, their patches as colours. Pixels and untrained: two
+# colours, dark and light, with coloured borders. Trained: suit and meadow are
+# green, coat and helmet dark blue, wall and sky magenta and red.*
 #
 # In the paper's pictures of the 7B model, parts of things have calm colours of their own
-# (DINOv3 Fig. 13). Set the switch and compare the first row. Now attention.
+# (DINOv3 Fig. 13). Set the switch and look at the last row. Now attention of CLS, the
+# weight of the strongest patch over that of the mean patch:
 
 # %%
-maps = {}
+if WEIGHTS:
+    seen["real"] = (net, at(16 * 48), {})
+attention = {}
 for name, (model, shown, how) in seen.items():
-    x = features.preprocess(shown, **how)
-    attention = model.get_attention_maps(x)[0].mean(dim=1)  # [5, T, T]
-    side = 224 // model.patch_size
-    maps[name] = attention[:, 0, -side * side :].unflatten(1, (side, side))
-    even = bool(maps[name].amax() < 2 * maps[name].mean())
-    print(f"{name:16} {list(maps[name].shape)}, nearly even: {even}")
-viz.rows_figure({"": small, **maps}, width=7, scale="positive")
+    x = features.preprocess(shown[:1], **how)
+    attention[name] = model.get_attention_maps(x)[0][0]  # [h, T, T]
+    to_patches = attention[name].mean(dim=0)[0, -48 * 48 :]
+    print(f"{name:14} {to_patches.max() / to_patches.mean():.1f} times")
+tinies = {name: attention[name] for name in ["untrained", "trained, tiny"]}
+title = "After training CLS has preferences"
+viz.attention_figure(images[0], tinies, (48, 48), title=title, width=5)
 plt.show()
 
 # %% [markdown]
-# *Figure: the same photographs over three rows of attention maps. Random: nearly even, with
-# faint structure. Untrained: even. Tiny: dark, with a few bright spots, one of them on
-# the eye of the cat, others on the saucer and at the camera.*
+# *Figure: the astronaut; mean and both heads of the attention of CLS over the
+# photograph. Untrained: even. Trained: helmet, collar and other dark things are
+# bright, in head 1 their edges.*
 #
-# A random net hardly prefers one patch to another. Training made preferences, for
-# places with much detail. More should not be read into them: this net has seen
-# sixteen photographs.
+# It prefers, but not *the astronaut*: this net has seen sixteen photographs.
+
+# %% [markdown]
+# ## Search: which pictures are alike?
+#
+# Six windows of photographs are asked, each with its three nearest training
+# windows below, by pixels, `dinolite_tiny` untrained and trained. They are the first
+# of every 150th test window, whatever comes out.
+
+# %%
+labels = bank.labels, test.labels
+picked = test.subset(torch.arange(6) * 150)
+rows = {}
+for name in ["pixels", "untrained", "trained, tiny"]:
+    if name == "pixels":
+        x, q = (p.images.float().flatten(1) / 255 for p in (bank, picked))
+    else:
+        x, q = (
+            features.extract_features(seen[name][0], part, **GREY).cls
+            for part in (bank, picked)
+        )
+    rows[name] = knn.nearest_pictures(x, q, k=3)  # [6, 3]
+title = "Stars, bricks, fur: trained, the nearest show the same"
+viz.nearest_figure(
+    bank.images, labels[0], picked.images, picked.labels, rows, title, width=6
+)
+plt.show()
+
+# %% [markdown]
+# *Figure: six grey windows; below each, three rows for each kind of features. Green frames
+# mean the same photograph, orange another; the names of the rows count the green
+# ones. The trained net finds stars for stars, bricks for bricks, fur for fur.*
+#
+# Six queries are six queries. All test windows, with the best of several ways to
+# prepare pixels:
+
+# %%
+pixels = knn.best_pixel_knn(bank, labels[0], test, labels[1], (10,), (16, 8))
+print(f"k-NN: pixels {100 * pixels.accuracy:.0f},", end=" ")
+print(f"untrained {neighbours(untrained):.0f}, tiny {teacher:.0f} percent")
 
 # %% [markdown]
 # ## My own pictures, in five lines
@@ -734,42 +847,15 @@ index = features.extract_features(net, mine).cls  # [8, D]
 query = features.extract_features(net, mine[:1].flip(3)).cls  # mirrored
 nearest = knn.nearest_pictures(index, query, k=3)[0]  # numbers of pictures
 unit = F.normalize(index, dim=1)
-alike = bool((unit @ unit.T).min() > 0.999)
+least = (unit @ unit.T).min()
 print(which, list(index.shape), list(nearest.shape), end=" ")
-print("all pictures alike:", alike)
+print(f"cosines of two pictures: {least:.3f} or more")
 
 # %% [markdown]
-# All alike! A fresh ViT has LayerScale 0.00001 (lesson 05), so CLS hardly hears of
-# the picture, and what is nearest is decided by rounding. Shapes are right, and
-# nothing is. That is why an index needs a test, with controls, on pictures whose
-# class is known. Here is the one of windows from above:
-
-# %%
-labels = bank.labels, test.labels
-pixels = knn.best_pixel_knn(bank, labels[0], test, labels[1], (10,), (16, 8))
-untrained = neighbours(start)
-print("tiny 5 points above raw pixels:", teacher > 100 * pixels.accuracy + 5)
-print("tiny 15 points above untrained:", teacher > untrained + 15)
-asked = test.subset(torch.arange(6) * 150)
-rows = {}
-for name, model in [("untrained", start), ("tiny", tiny)]:
-    x = features.extract_features(model, bank, **GREY).cls
-    q = features.extract_features(model, asked, **GREY).cls
-    rows[name] = knn.nearest_pictures(x, q, k=4)  # [6, 4]
-green = {
-    name: int((bank.labels[r] == asked.labels[:, None]).sum())
-    for name, r in rows.items()
-}
-print("more of the 24 right when trained:", green["tiny"] > green["untrained"])
-viz.neighbours_figure(
-    bank.images, bank.labels, asked.images, asked.labels, rows
-)
-plt.show()
-
-# %% [markdown]
-# *Figure: six grey windows as queries; beside each the four nearest training windows
-# for the untrained and for the trained tiny net. Green frames mean the same
-# photograph, orange another. The trained side has more green.*
+# All eight pictures are alike! A fresh ViT has LayerScale 0.00001 (lesson 05), so CLS
+# hardly hears of the picture, and rounding decides what is nearest. Shapes are right,
+# and nothing else is. That is why an index needs a test with controls, on pictures
+# whose class is known, such as the one of windows above.
 
 # %% [markdown]
 # ## Open the official code without fear
@@ -830,7 +916,8 @@ torch.manual_seed(0)
 for mode in [True, False]:
     ours.train(mode)
     a, b = ours(photo), ours(photo)
-    print("train" if mode else "eval ", torch.allclose(a, b, atol=1e-5))
+    off = (a - b).abs().max()
+    print("train" if mode else "eval ", f"two calls differ by up to {off:.2f}")
 
 # %% [markdown]
 # `load` and `from_...` return eval mode. Forgotten normalisation you have seen

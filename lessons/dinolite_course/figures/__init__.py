@@ -4,9 +4,11 @@ are named by the shape of the picture, or by what it shows.
 
 # ruff: noqa: F401
 
+from dinolite.viz.attention import attention_figure
 from dinolite.viz.curves import curves_figure, read_log
+from dinolite.viz.groups import groups_figure, patch_groups, renumbered
 from dinolite.viz.pca import pca_figure, pca_rgb
-from dinolite.viz.similarity import similarity_figure, similarity_map
+from dinolite.viz.similarity import nearest_figure, similarity_figure, similarity_map
 from dinolite_course.figures import crops, masks
 from dinolite_course.figures.attention import (
     attention_rollout,
@@ -71,5 +73,6 @@ from dinolite_course.figures.rows import (
     neighbours_figure,
     queries_figure,
     rows_figure,
+    sizes_figure,
     votes_figure,
 )

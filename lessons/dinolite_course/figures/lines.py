@@ -27,12 +27,12 @@ Line = Any
 
 @contextmanager
 def plots(
-    columns: int, size: tuple[float, float], **how: Any
+    columns: int, size: tuple[float, float], rows: int = 1, **how: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure of that many inches and its plots, side by side, drawn in the style of the house."""
+    """A figure of that many inches and its plots, row by row, drawn in the style of the house."""
     with style():
         figure = plt.figure(figsize=size, layout="constrained")
-        yield figure, list(figure.subplots(1, columns, squeeze=False, **how)[0])
+        yield figure, list(figure.subplots(rows, columns, squeeze=False, **how).flat)
 
 
 def lines_figure(

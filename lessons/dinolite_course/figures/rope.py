@@ -38,7 +38,8 @@ def coordinates_figure(
     """The picture laid where its patches' coordinates put it; dashed, the box [-1, 1].
 
     Args:
-        coordinates: (row, column) of the centre of every patch, row by row; one panel per name.
+        coordinates: (row, column) of the centre of every patch, row by row; one panel per name,
+            more than three in two rows.
         grid: rows and columns, at least 2 of each.
     """
     edges = {name: picture_edges(c.view(*grid, 2)) for name, c in coordinates.items()}
@@ -46,9 +47,11 @@ def coordinates_figure(
     wide = (min(lefts) - 0.1, max(rights) + 0.1)
     high = (max(bottoms) + 0.1, min(tops) - 0.1)  # rows grow downwards
     aspect = (high[0] - high[1]) / (wide[1] - wide[0])
-    side = min(2.4, 9 / len(edges))
-    size = (side * len(edges), side * aspect + 0.4)
-    with plots(len(edges), size) as (figure, axes):
+    lines = 2 if len(edges) > 3 else 1
+    across = -(-len(edges) // lines)
+    side = min(3.4 if lines > 1 else 2.4, 9 / across)
+    size = (side * across, lines * (side * aspect + 0.4))
+    with plots(across, size, lines) as (figure, axes):
         for ax, (name, corners) in zip(axes, edges.items(), strict=True):
             ax.imshow(to_picture(image).numpy(), extent=corners, alpha=0.7)
             rows, columns = coordinates[name].detach().cpu().unbind(1)

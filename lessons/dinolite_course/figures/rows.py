@@ -21,8 +21,12 @@ from dinolite.viz.similarity import OTHER, SAME, frame_panel
 from dinolite.viz.similarity import frame_patch as frame_query
 from dinolite.viz.style import (
     DIVERGING,
+    DPI,
     HEAT,
+    LEFT,
     color_scale,
+    largest,
+    name_row,
     panels,
     pictures_above,
     show_image,
@@ -140,6 +144,42 @@ def queries_figure(
             show_over(ax, image, values)
             ax.text(0.03, 0.97, said, transform=ax.transAxes, va="top", bbox=PLATE)
     color_scale(figure, [figure.axes], 1.0, "cosine")
+    return figure
+
+
+def sizes_figure(
+    images: Sequence[UInt8[Tensor, "3 _ _"]],
+    maps: Mapping[str, Sequence[Float[Tensor, "_ _"]] | Sequence[Int64[Tensor, "_ _"]]],
+    title: str = "",
+    place: tuple[float, float] | None = None,
+    width: float = 7.0,
+) -> Figure:
+    """One photograph at several sizes in the first row, as the net gets it; below, for every kind
+    of features its map at each size over the last of these pictures. Maps of numbers have one scale
+    from 0 to the 99 % quantile of them all; whole numbers are groups, each with its colour.
+
+    Args:
+        maps: {"pixels": [map at the first size, ...], "trained": [...], ...}.
+        title: the finding.
+        place: a point, as shares of height and width from the upper left, that is framed in the
+            photographs.
+    """
+    aspect = images[-1].shape[1] / images[-1].shape[2]
+    figure, axes = panels(1 + len(maps), len(images), width, aspect, title, gap=0.08, left=LEFT)
+    figure.set_dpi(DPI)
+    grid = next(iter(maps.values()))[0].shape
+    for ax, image in zip(axes[0], images, strict=True):
+        show_image(ax, image, f"{image.shape[1]} x {image.shape[2]} px")
+        if place:
+            frame_query(ax, (int(place[0] * grid[0]), int(place[1] * grid[1])), grid)
+    numbers = [m for row in maps.values() for m in row if m.is_floating_point()]
+    vmax = largest(numbers) if numbers else 1.0
+    for line, (name, row) in zip(axes[1:], maps.items(), strict=True):
+        name_row(line[0], name)
+        for ax, values in zip(line, row, strict=True):
+            show_over(ax, images[-1], values, vmax=vmax)
+    if numbers:
+        color_scale(figure, axes, vmax, "cosine")
     return figure
 
 

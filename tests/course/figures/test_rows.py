@@ -16,6 +16,7 @@ from dinolite_course.figures.rows import (
     neighbours_figure,
     queries_figure,
     rows_figure,
+    sizes_figure,
     votes_figure,
 )
 from tests.course.figures.panels import frames
@@ -91,6 +92,33 @@ def test_the_patch_of_a_place_is_framed_on_every_grid() -> None:
     beside = rows_figure({"a": [images[0], maps[0]]}, place=(0.6, 0.4)).axes
     assert frames(beside[0]) == [(7.5, 7.5, 8, 8)] and frames(beside[1]) == [(0.5, 0.5, 1, 1)]
     assert not any(frames(ax) for ax in rows_figure({"": images, "a": maps}).axes)
+
+
+def test_maps_of_all_sizes_lie_over_the_largest_picture_on_one_scale() -> None:
+    large = (255 * IMAGE).byte()
+    images = [large[:, ::2, ::2], large]
+    maps = {"untrained": [SMALL, LARGE], "trained": [2 * SMALL, LARGE]}
+    figure = sizes_figure(images, maps, place=(0.6, 0.4))
+    first, second, *rows = figure.axes[:6]
+    assert [first.get_title(), second.get_title()] == ["8 x 12 px", "16 x 24 px"]
+    assert drawn(first).shape[:2] == (8, 12)
+    # Patch (2, 2) of 4 x 6 is 2 pixels large and begins at 4, of the larger picture 4 and at 8; the
+    # frame begins half a patch before it, and a pixel's middle has the whole number.
+    assert frames(first) == [(4 - 1 - 0.5, 4 - 1 - 0.5, 4, 4)]
+    assert frames(second) == [(8 - 2 - 0.5, 8 - 2 - 0.5, 8, 8)]
+    assert not any(frames(ax) for ax in rows)
+    every = torch.cat([SMALL, 2 * SMALL, LARGE.repeat(2, 1).view(-1, 6)]).flatten()
+    bright = float(every.quantile(0.99))
+    expected = laid_over(large, 2 * SMALL, vmax=bright).permute(1, 2, 0)
+    assert_allclose(drawn(rows[2]), expected, atol=1e-6)
+
+
+def test_groups_of_all_sizes_keep_their_colours() -> None:
+    large = (255 * IMAGE).byte()
+    groups = [torch.tensor([[0, 1], [2, 3]]), torch.arange(4).view(2, 2).repeat(2, 2)]
+    figure = sizes_figure([large, large], {"trained": groups}, "one title")
+    assert len(figure.axes) == 4  # no bar of colours
+    assert_allclose(drawn(figure.axes[3]), laid_over(large, groups[1]).permute(1, 2, 0), atol=1e-6)
 
 
 def test_a_number_has_one_colour_and_no_number_is_white() -> None:
