@@ -42,7 +42,7 @@ def imported_packages(folder: Path) -> set[str]:
     return (
         found
         - set(sys.stdlib_module_names)
-        - {*("dinolite", "dinolite_course", "tools", "conftest")}
+        - {*("dinolite", "dinolite_course", "tools", "benchmarks", "conftest")}
     )
 
 
